@@ -15,7 +15,7 @@ import numpy as np
 from reports.sampling import DrawVariance, Pair, Residuals, compute_pooled_variances
 from reports.statistics import LEAST, Interval, compute_mean, compute_t_interval
 
-Test = Callable[[Sequence[float], Sequence[DrawVariance]], float]  # gives a p value
+ComputeP = Callable[[Sequence[float], Sequence[DrawVariance]], float]  # returns a p value
 NO_RESIDUALS: Mapping[Pair, Residuals] = {}  # for values that no evaluation sample affects
 
 
@@ -79,27 +79,29 @@ def compute_widest_interval(
     """Return the smallest interval that contains those over the pairs and over the models.
 
     Claims over all pairs are based on this interval. With fewer than LEAST models, it is the
-    interval over the pairs and holds for these models only. values: one value per (model, data
-    set). residuals: as for `compute_pair_and_model_intervals`.
+    interval over the pairs and holds for these models only.
+    values: one value per (model, data set).
+    residuals: as for `compute_pair_and_model_intervals`.
     """
     pairs, models = compute_pair_and_model_intervals(values, residuals)
     if models.n < LEAST:
         return pairs
-    wider = max(pairs, models, key=lambda one: one.high - one.low)
+    wider = max(pairs, models, key=lambda interval: interval.high - interval.low)
     low, high = np.minimum(pairs.low, models.low), np.maximum(pairs.high, models.high)
     return Interval(pairs.mean, float(low), float(high), models.n, wider.df)
 
 
 def compute_largest_p(
-    test: Test,
+    test: ComputeP,
     values: Mapping[Pair, float],
     residuals: Mapping[Pair, Residuals] = NO_RESIDUALS,
 ) -> float:
     """Return the larger of two p values: of a test over the pairs, and of a test over the models.
 
     If the models cannot be tested, the result is the p value over the pairs. It is NaN if the pairs
-    cannot be tested. values: one value per (model, data set). residuals: as for
-    `compute_widest_interval`.
+    cannot be tested.
+    values: one value per (model, data set).
+    residuals: as for `compute_widest_interval`.
     """
     by_pair, by_model = _compute_draws(values, residuals)
     pairs = test(list(values.values()), by_pair)

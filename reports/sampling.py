@@ -27,11 +27,12 @@ Pair = tuple[str, ...]  # model, data set
 class DrawVariance:
     """Variance of a mean of n values, due to the draw of the evaluation samples of one data set.
 
-    total: variance of the mean. shared: part of this variance that the spread of the values does
-    not show, because the draw moves several values together. shared is Σ(i ≠ j) cov(i, j) / (n (n −
-    1)). The expectation of s² / n + shared is then the variance of the mean, where s is the
-    standard deviation of the values. shared can be negative. total is NaN if its estimate is
-    negative by more than rounding. df: degrees of freedom.
+    total: variance of the mean. NaN if its estimate is negative by more than rounding.
+    shared: part of this variance that the spread of the values does not show, because the draw
+    moves several values together. shared is Σ(i ≠ j) cov(i, j) / (n (n − 1)). The expectation of
+    s² / n + shared is then the variance of the mean, where s is the standard deviation of the
+    values. shared can be negative.
+    df: degrees of freedom.
     """
 
     total: float
@@ -86,8 +87,9 @@ def compute_residuals(
 ) -> Residuals:
     """Return the residuals of the mean difference of each seed.
 
-    differences: by seed, the difference of every evaluation sample (N,). sources: by seed, the ids
-    of the sources of each sample (N, k). A source has the same id for all seeds.
+    differences: by seed, the difference of every evaluation sample (N,).
+    sources: by seed, the ids of the sources of each sample (N, k). A source has the same id for all
+    seeds.
     """
     sums = {seed: _sum_by_sources(values, sources[seed]) for seed, values in differences.items()}
     frames = tuple(_align(columns) for columns in zip(*sums.values(), strict=True))
@@ -123,19 +125,19 @@ def compute_pooled_variances(
 ) -> list[DrawVariance]:
     """Return the variance of the mean over groups of pairs, one entry per data set.
 
-    residuals: residuals of each pair's mean difference, with one column. groups: groups of pairs of
-    model and data set. The value of a group is the mean over its pairs, and all groups have the
-    same weight. Models share the samples of a data set. The samples of different data sets are
-    drawn independently.
+    residuals: residuals of each pair's mean difference, with one column.
+    groups: groups of pairs of model and data set.
+    The value of a group is the mean over its pairs, and all groups have the same weight. Models
+    share the samples of a data set. The samples of different data sets are drawn independently.
     """
     variances = []
     for dataset in dict.fromkeys(pair[1] for pair in residuals):
         here = [residuals[pair] for group in groups for pair in group if pair[1] == dataset]
         frames = tuple(
             _align([_average_group(residuals, group, dataset, size) for group in groups])
-            for size in range(max(len(one.sums) for one in here))
+            for size in range(max(len(part.sums) for part in here))
         )
-        variances.append(Residuals(frames, min(one.df for one in here)).compute_variance())
+        variances.append(Residuals(frames, min(part.df for part in here)).compute_variance())
     return variances
 
 
@@ -155,12 +157,13 @@ def _average_group(
 def _correct_for_mean(count: int, per_sample: int) -> float:
     """Return the factor that makes the variance unbiased, although the mean is estimated too.
 
-    count: number of sources. per_sample: number of sources of a sample. With one source per sample,
-    the mean absorbs one of `count` degrees of freedom. With two sources per sample, the factor is
-    derived under two assumptions. The effects of the sources add up, and the samples show two
-    sources drawn at random. With more sources per sample, the factor for two is used, and is then
-    too small. If there is only one source in total, nothing is left to estimate, so the factor is
-    NaN.
+    count: number of sources.
+    per_sample: number of sources of a sample.
+    With one source per sample, the mean absorbs one of `count` degrees of freedom. With two sources
+    per sample, the factor is derived under two assumptions. The effects of the sources add up, and
+    the samples show two sources drawn at random. With more sources per sample, the factor for two
+    is used, and is then too small. If there is only one source in total, nothing is left to
+    estimate, so the factor is NaN.
     """
     if count < 2:
         return float(np.nan)

@@ -23,11 +23,12 @@ from scipy.special import nctdtrinc, stdtr, stdtrit  # importing scipy.stats tak
 from reports.sampling import DrawVariance
 
 LEVEL = 0.95
+ONE_SIDED = (1 - LEVEL) / 2  # significance level of a one-sided test
 MARGIN = 0.5  # non-inferiority margin in points, fixed before any result was seen
 SMALLEST_SHARE = 0.05  # below this share of FLOPs saved the realised ratio is mostly noise
 LEAST = 3  # minimum number of values for a verdict or p; two may be equal by chance
 POWER = 0.8  # probability of finding a difference that is as large as the detectable one
-OPEN: Literal["worse, margin open"] = "worse, margin open"
+MARGIN_OPEN: Literal["worse, margin open"] = "worse, margin open"
 
 Verdict = Literal["non-inferior", "inferior", "worse, margin open", "inconclusive"]
 Key = TypeVar("Key", bound=Hashable)
@@ -53,7 +54,7 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-NOTHING = Interval(math.nan, math.nan, math.nan, 0)
+NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0)
 
 
 def compute_mean(values: Sequence[float]) -> float:
@@ -78,9 +79,9 @@ class MeanEstimate:
     df: float
     n: int
 
-    def compute_interval(self, level: float = LEVEL) -> Interval:
-        """Return the two-sided t interval of the mean at a confidence level (0 to 1)."""
-        half = float(stdtrit(self.df, 0.5 + level / 2)) * self.error
+    def compute_interval(self) -> Interval:
+        """Return the two-sided t interval of the mean at the confidence level LEVEL."""
+        half = float(stdtrit(self.df, 0.5 + LEVEL / 2)) * self.error
         return Interval(self.mean, self.mean - half, self.mean + half, self.n, self.df)
 
     def compute_t(self, shift: float = 0.0) -> float:
@@ -125,21 +126,20 @@ def _add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return math.sqrt(total), 1 / sum((v / total) ** 2 / df for v, df in parts if v > 0)
 
 
-def _find_widest(estimates: Sequence[MeanEstimate], level: float = LEVEL) -> Interval:
+def _find_widest(estimates: Sequence[MeanEstimate]) -> Interval:
     """Return the smallest interval that contains the intervals of all estimates.
 
     Its degrees of freedom are those of the widest of these intervals. Its ends are NaN if an end of
     any of these intervals is NaN.
     """
-    intervals = [one.compute_interval(level) for one in estimates]
-    low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
+    intervals = [estimate.compute_interval() for estimate in estimates]
+    low = np.array([interval.low for interval in intervals])
+    high = np.array([interval.high for interval in intervals])
     first, widest = intervals[0], intervals[int(np.argmax(high - low))]
     return Interval(first.mean, float(low.min()), float(high.max()), first.n, widest.df)
 
 
-def compute_t_interval(
-    values: Sequence[float], level: float = LEVEL, draws: Sequence[DrawVariance] = ()
-) -> Interval:
+def compute_t_interval(values: Sequence[float], draws: Sequence[DrawVariance] = ()) -> Interval:
     """Return the mean and its two-sided t interval.
 
     draws: variances from the draw of evaluation samples. With draws, the interval contains the
@@ -147,10 +147,10 @@ def compute_t_interval(
     """
     if len(values) < 2:
         return Interval(compute_mean(values), math.nan, math.nan, len(values))
-    return _find_widest(estimate_mean(values, draws), level)
+    return _find_widest(estimate_mean(values, draws))
 
 
-def compute_detectable_difference(interval: Interval, level: float = LEVEL) -> float:
+def compute_detectable_difference(interval: Interval) -> float:
     """Return the smallest true mean that a two-sided t test finds with probability POWER.
 
     interval: t interval whose width gives the standard error. The result is NaN for fewer than
@@ -159,7 +159,7 @@ def compute_detectable_difference(interval: Interval, level: float = LEVEL) -> f
     if interval.n < LEAST:
         return math.nan
     df = interval.n - 1 if interval.df is None else interval.df
-    critical = float(stdtrit(df, 0.5 + level / 2))
+    critical = float(stdtrit(df, 0.5 + LEVEL / 2))
     error = (interval.high - interval.low) / 2 / critical
     return float(nctdtrinc(df, 1 - POWER, critical)) * error
 
@@ -176,19 +176,19 @@ def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]
     return Interval(-math.expm1(logs.mean), low, high, logs.n)
 
 
-def judge_difference(difference: Interval, margin: float = MARGIN) -> Verdict:
+def judge_difference(difference: Interval) -> Verdict:
     """Return the verdict on a difference (method - full training, points) from its interval.
 
-    "worse, margin open" means that the interval is below 0 and contains -margin. The method then
+    "worse, margin open" means that the interval is below 0 and contains -MARGIN. The method then
     loses accuracy, but the data do not show whether it loses more than the margin.
     """
     if difference.n < LEAST:
         return "inconclusive"
-    if difference.low > -margin:
+    if difference.low > -MARGIN:
         return "non-inferior"
-    if difference.high < -margin:
+    if difference.high < -MARGIN:
         return "inferior"
-    return OPEN if difference.high < 0 else "inconclusive"
+    return MARGIN_OPEN if difference.high < 0 else "inconclusive"
 
 
 def compute_p_no_worse(
@@ -201,7 +201,9 @@ def compute_p_no_worse(
     `estimate_mean`.
     """
     estimates = estimate_mean(differences, draws)
-    return float(np.max([stdtr(one.df, -one.compute_t(margin)) for one in estimates]))
+    return float(
+        np.max([stdtr(estimate.df, -estimate.compute_t(margin)) for estimate in estimates])
+    )
 
 
 def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVariance] = ()) -> float:
@@ -211,7 +213,9 @@ def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVarian
     largest over the estimates of `estimate_mean`.
     """
     estimates = estimate_mean(differences, draws)
-    return float(np.max([2 * stdtr(one.df, -abs(one.compute_t())) for one in estimates]))
+    return float(
+        np.max([2 * stdtr(estimate.df, -abs(estimate.compute_t())) for estimate in estimates])
+    )
 
 
 def apply_holm(raw: Mapping[Key, float], family: int = 0) -> dict[Key, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.claims import criteria, layer_criteria, paper_ranges, setting_criteria
+from bench.spec import FULL
+from reports.claims import criteria, layer_criteria, printed_ranges, setting_criteria
 from reports.claims.criteria import Criterion
 
 WINDOWS = ("window 20", "window 40", "window 50")
@@ -17,13 +18,14 @@ STARTS = ("t0 0.3", "t0 0.4", "t0 0.6")
 class Claim:
     """Claim of the paper, with the rule that judges it.
 
-    text: the claim. where: section, table or figure of the paper that states the claim. paper: the
-    paper's values.
+    text: the claim.
+    where: section, table or figure of the paper that states the claim.
+    printed: the values that the paper prints, as text.
     """
 
     text: str
     where: str
-    paper: str
+    printed: str
     criterion: Criterion
 
 
@@ -47,16 +49,16 @@ def _list_oracle() -> tuple[Claim, ...]:
         Claim(
             "Freezing guided by similarity to a trained reference loses no accuracy.",
             "Section 3.4, Table 1",
-            paper_ranges.format_differences(1, "cka_oracle", "full"),
-            criteria.require_no_worse("table1", "cka_oracle", "full"),
+            printed_ranges.format_differences(1, "cka_oracle", FULL),
+            criteria.require_no_worse("table1", "cka_oracle", FULL),
         ),
         Claim(
             "Freezing guided by similarity saves 44 to 48 % of the computation.",
             "Section 3.4, Table 1",
-            paper_ranges.format_savings(1, "cka_oracle", "full", "tflops"),
+            printed_ranges.format_savings(1, "cka_oracle", FULL, "tflops"),
             criteria.require_saving(
-                "table1", "cka_oracle", "full", "paper_total", "FLOPs",
-                min(paper_ranges.compute_shares(1, "cka_oracle", "full", "tflops")),
+                "table1", "cka_oracle", FULL, "paper_total", "FLOPs",
+                min(printed_ranges.compute_shares(1, "cka_oracle", FULL, "tflops")),
             ),
         ),
     )  # fmt: skip
@@ -68,20 +70,20 @@ def _list_fine_tuning_against_full() -> tuple[Claim, ...]:
         Claim(
             "Fine-tuning with SmartFRZ loses no accuracy compared with full training.",
             "Section 4.2, Table 2",
-            paper_ranges.format_differences(2, "smartfrz", "full"),
-            criteria.require_no_worse("table2", "smartfrz", "full"),
+            printed_ranges.format_differences(2, "smartfrz", FULL),
+            criteria.require_no_worse("table2", "smartfrz", FULL),
         ),
         Claim(
             "SmartFRZ saves computation compared with full training.",
             "Section 4.2, Table 2",
-            paper_ranges.format_savings(2, "smartfrz", "full", "tflops"),
-            criteria.require_saving("table2", "smartfrz", "full", "paper_total", "FLOPs"),
+            printed_ranges.format_savings(2, "smartfrz", FULL, "tflops"),
+            criteria.require_saving("table2", "smartfrz", FULL, "paper_total", "FLOPs"),
         ),
         Claim(
             "SmartFRZ saves training time compared with full training.",
             "Section 4.2, Table 2",
-            paper_ranges.format_savings(2, "smartfrz", "full", "time_s"),
-            criteria.require_saving("table2", "smartfrz", "full", "time_s", "training time"),
+            printed_ranges.format_savings(2, "smartfrz", FULL, "time_s"),
+            criteria.require_saving("table2", "smartfrz", FULL, "time_s", "training time"),
         ),
     )  # fmt: skip
 
@@ -92,31 +94,31 @@ def _list_fine_tuning_against_rivals() -> tuple[Claim, ...]:
         Claim(
             "Freezing speeds up training almost as much as it saves computation.",
             "Section 2",
-            paper_ranges.format_realised(2, "smartfrz"),
+            printed_ranges.format_realised(2, "smartfrz"),
             criteria.require_realised("table2", "smartfrz", 0.9),
         ),
         Claim(
             "At the same cost SmartFRZ is more accurate than linear freezing.",
             "Section 4.2, Table 2",
-            paper_ranges.format_differences(2, "smartfrz", "linear"),
+            printed_ranges.format_differences(2, "smartfrz", "linear"),
             criteria.require_better("table2", "smartfrz", "linear"),
         ),
         Claim(
             "SmartFRZ is nowhere less accurate than linear freezing.",
             "Section 4.2, Table 2",
-            paper_ranges.format_differences(2, "smartfrz", "linear"),
+            printed_ranges.format_differences(2, "smartfrz", "linear"),
             criteria.require_no_worse("table2", "smartfrz", "linear", each=True),
         ),
         Claim(
             "SmartFRZ is as accurate as AutoFreeze.",
             "Section 4.2, Table 2",
-            paper_ranges.format_differences(2, "smartfrz", "autofreeze"),
+            printed_ranges.format_differences(2, "smartfrz", "autofreeze"),
             criteria.require_no_worse("table2", "smartfrz", "autofreeze"),
         ),
         Claim(
             "SmartFRZ takes less time than AutoFreeze.",
             "Section 4.2, Table 2",
-            paper_ranges.format_savings(2, "smartfrz", "autofreeze", "time_s"),
+            printed_ranges.format_savings(2, "smartfrz", "autofreeze", "time_s"),
             criteria.require_saving("table2", "smartfrz", "autofreeze", "time_s", "training time"),
         ),
         Claim(
@@ -140,20 +142,20 @@ def _list_from_scratch() -> tuple[Claim, ...]:
         Claim(
             "From scratch, SmartFRZ loses no accuracy compared with full training.",
             "Section 4.2, Table 3",
-            paper_ranges.format_differences(3, "smartfrz", "full"),
-            criteria.require_no_worse("table3", "smartfrz", "full"),
+            printed_ranges.format_differences(3, "smartfrz", FULL),
+            criteria.require_no_worse("table3", "smartfrz", FULL),
         ),
         Claim(
             "From scratch, SmartFRZ saves training time.",
             "Section 4.2, Table 3",
-            paper_ranges.format_savings(3, "smartfrz", "full", "time_min"),
-            criteria.require_saving("table3", "smartfrz", "full", "time_s", "training time"),
+            printed_ranges.format_savings(3, "smartfrz", FULL, "time_min"),
+            criteria.require_saving("table3", "smartfrz", FULL, "time_s", "training time"),
         ),
         Claim(
             "From scratch, SmartFRZ is more accurate than linear freezing and AutoFreeze.",
             "Section 4.2, Table 3",
-            f"linear: {paper_ranges.format_differences(3, 'smartfrz', 'linear')}; "
-            f"AutoFreeze: {paper_ranges.format_differences(3, 'smartfrz', 'autofreeze')}",
+            f"linear: {printed_ranges.format_differences(3, 'smartfrz', 'linear')}; "
+            f"AutoFreeze: {printed_ranges.format_differences(3, 'smartfrz', 'autofreeze')}",
             criteria.require_all(
                 criteria.require_better("table3", "smartfrz", "linear"),
                 criteria.require_better("table3", "smartfrz", "autofreeze"),
@@ -198,14 +200,14 @@ def _list_predictor_settings() -> tuple[Claim, ...]:
         Claim(
             "The window size has little effect on accuracy.",
             "Section 4.4, Table 4",
-            f"largest difference from window 30: {paper_ranges.format_spread(4, 'window', 30)}",
+            f"largest difference from window 30: {printed_ranges.format_spread(4, 'window', 30)}",
             setting_criteria.require_similar("table4", WINDOWS, "window 30", 1.0),
         ),
         Claim(
             "The tailored size changes accuracy by less than 1 %.",
             "Section 4.4, Table 5",
             "largest difference from size 1,024: "
-            f"{paper_ranges.format_spread(5, 'tailored_size', 1024)}",
+            f"{printed_ranges.format_spread(5, 'tailored_size', 1024)}",
             setting_criteria.require_similar("table5", SIZES, "size 1024", 1.0),
         ),
     )  # fmt: skip
@@ -217,14 +219,14 @@ def _list_texts() -> tuple[Claim, ...]:
         Claim(
             "Fine-tuning BERT with SmartFRZ loses no accuracy.",
             "Appendix A.1, Table 6",
-            paper_ranges.format_differences(6, "smartfrz", "full"),
-            criteria.require_no_worse("table6", "smartfrz", "full"),
+            printed_ranges.format_differences(6, "smartfrz", FULL),
+            criteria.require_no_worse("table6", "smartfrz", FULL),
         ),
         Claim(
             "On BERT, SmartFRZ is more accurate than linear freezing and AutoFreeze.",
             "Appendix A.1, Table 6",
-            f"linear: {paper_ranges.format_differences(6, 'smartfrz', 'linear')}; "
-            f"AutoFreeze: {paper_ranges.format_differences(6, 'smartfrz', 'autofreeze')}",
+            f"linear: {printed_ranges.format_differences(6, 'smartfrz', 'linear')}; "
+            f"AutoFreeze: {printed_ranges.format_differences(6, 'smartfrz', 'autofreeze')}",
             criteria.require_all(
                 criteria.require_better("table6", "smartfrz", "linear"),
                 criteria.require_better("table6", "smartfrz", "autofreeze"),
@@ -239,19 +241,19 @@ def _list_appendix() -> tuple[Claim, ...]:
         Claim(
             "Training DeiT-T from scratch with SmartFRZ loses no accuracy.",
             "Appendix A.2, Table 7",
-            paper_ranges.format_differences(7, "smartfrz", "full"),
-            criteria.require_no_worse("table7", "smartfrz", "full"),
+            printed_ranges.format_differences(7, "smartfrz", FULL),
+            criteria.require_no_worse("table7", "smartfrz", FULL),
         ),
         Claim(
             "Linear freezing is best at t0 = 0.5.",
             "Appendix B, Table 8",
-            paper_ranges.format_lead(8, "t0", 0.5, 0.3, 0.4, 0.6),
+            printed_ranges.format_lead(8, "t0", 0.5, 0.3, 0.4, 0.6),
             setting_criteria.require_best("table8", STARTS, "t0 0.5"),
         ),
         Claim(
             "AutoFreeze with 4 decisions per epoch is as accurate as with fewer decisions.",
             "Appendix B, Table 9",
-            paper_ranges.format_lead(9, "M", 4, 2, 3),
+            printed_ranges.format_lead(9, "M", 4, 2, 3),
             criteria.require_all(
                 criteria.require_no_worse("table9", "M 4", "M 2"),
                 criteria.require_no_worse("table9", "M 4", "M 3"),

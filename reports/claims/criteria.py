@@ -12,10 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.claims import evidence, verdict_rules
-from reports.claims.evidence import Differences, Frames, Intervals, MissingRunsError
-from reports.claims.verdict_rules import ClaimResult
-from reports.document.points import DIGITS, MOST_DIGITS, THRESHOLDS, format_difference, format_ends
+from reports.claims import evidence, outcome_rules
+from reports.claims.evidence import Frames, Intervals, MissingRunsError, PairDifferences
+from reports.claims.outcome_rules import Outcome
+from reports.document.difference_column import (
+    DIGITS,
+    MOST_DIGITS,
+    THRESHOLDS,
+    format_difference,
+    format_ends,
+)
 from reports.document.table import choose_decimals, format_fixed
 from reports.statistics import MARGIN, Interval
 
@@ -27,7 +33,7 @@ class Finding:
     """Values measured in the runs, as text, and the outcome of the claim."""
 
     ours: str
-    verdict: ClaimResult
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
         found, words = _describe_points(
             evidence.compute_differences(frames, table, ours, theirs), each
         )
-        return Finding(words, verdict_rules.check_above(found, -MARGIN))
+        return Finding(words, outcome_rules.check_above(found, -MARGIN))
 
     return Criterion(
         f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling(each)}. "
@@ -70,7 +76,7 @@ def require_better(table: str, ours: str, theirs: str) -> Criterion:
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_points(evidence.compute_differences(frames, table, ours, theirs))
-        return Finding(words, verdict_rules.check_above(found, 0.0))
+        return Finding(words, outcome_rules.check_above(found, 0.0))
 
     return Criterion(
         f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling()}. "
@@ -84,14 +90,16 @@ def require_saving(
 ) -> Criterion:
     """Require that method `ours` saves more than the share `least` of a cost, relative to `theirs`.
 
-    key: column of the cost. what: name of the cost in the rule. least: from 0 to 1.
+    key: column of the cost.
+    what: name of the cost in the rule.
+    least: from 0 to 1.
     """
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_shares(
             evidence.compute_savings(frames, table, ours, theirs, key), least
         )
-        return Finding(words, verdict_rules.check_above(found, least))
+        return Finding(words, outcome_rules.check_above(found, least))
 
     threshold = f"{format_fixed(100 * least, DIGITS if least else 0)} %"
     return Criterion(
@@ -109,7 +117,7 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
 
     def find(frames: Frames) -> Finding:
         shares = evidence.compute_decide_share(frames, table, method)
-        values = [100 * one.mean for one in shares.values()]
+        values = [100 * share.mean for share in shares.values()]
         ends = [100 * low, 100 * high] if low else [100 * high]
         least, most = (
             format_fixed(value, choose_decimals(value, ends, DIGITS, MOST_DIGITS))
@@ -117,12 +125,12 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
         )
         words = f"{least} to {most} % of training time"
         found = list(shares.values())
-        verdict = (
-            verdict_rules.check_between(found, low, high)
+        outcome = (
+            outcome_rules.check_between(found, low, high)
             if low
-            else verdict_rules.check_below(found, high)
+            else outcome_rules.check_below(found, high)
         )
-        return Finding(words, verdict)
+        return Finding(words, outcome)
 
     ends = f"between {100 * low:g} and {100 * high:g} %" if low else f"below {100 * high:g} %"
     contrary = "outside this range" if low else f"above {100 * high:g} %"
@@ -142,8 +150,8 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
     """
 
     def find(frames: Frames) -> Finding:
-        one = evidence.compute_realised(frames, table, method)
-        return Finding(format_ratio(one, least), verdict_rules.check_above([one], least))
+        ratio = evidence.compute_realised(frames, table, method)
+        return Finding(format_ratio(ratio, least), outcome_rules.check_above([ratio], least))
 
     return Criterion(
         f"Share of time that {method} saves divided by share of FLOPs that it saves, mean over "
@@ -159,27 +167,28 @@ def require_all(*criteria: Criterion) -> Criterion:
         found = [criterion(frames) for criterion in criteria]
         return Finding(
             "; ".join(f"({number}) {f.ours}" for number, f in enumerate(found, 1)),
-            verdict_rules.combine_verdicts(*(f.verdict for f in found)),
+            outcome_rules.combine_outcomes(*(f.outcome for f in found)),
         )
 
     parts = [f"({number}) {criterion.rule}" for number, criterion in enumerate(criteria, 1)]
     return Criterion(f"All parts must hold. {' '.join(parts)}", find)
 
 
-def _describe_points(found: Differences, each: bool = False) -> tuple[list[Interval], str]:
+def _describe_points(found: PairDifferences, each: bool = False) -> tuple[list[Interval], str]:
     if len(found) >= POOLED and not each:
-        one = evidence.pool_differences(found)
-        return [one], f"{format_interval(one)} points over {len(found)} pairs"
-    words = _join_pairs({pair: format_interval(one.interval) for pair, one in found.items()})
-    return [one.interval for one in found.values()], f"{words} points"
+        pooled = evidence.pool_differences(found)
+        return [pooled], f"{format_interval(pooled)} points over {len(found)} pairs"
+    intervals = {pair: difference.interval for pair, difference in found.items()}
+    words = _join_pairs({pair: format_interval(own) for pair, own in intervals.items()})
+    return list(intervals.values()), f"{words} points"
 
 
 def _describe_shares(found: Intervals, least: float) -> tuple[list[Interval], str]:
     if len(found) >= POOLED:
-        one = evidence.pool_intervals(found)
-        return [one], f"{format_percent(one, least)} over {len(found)} pairs"
+        pooled = evidence.pool_intervals(found)
+        return [pooled], f"{format_percent(pooled, least)} over {len(found)} pairs"
     return list(found.values()), _join_pairs(
-        {pair: format_percent(one, least) for pair, one in found.items()}
+        {pair: format_percent(share, least) for pair, share in found.items()}
     )
 
 
@@ -202,31 +211,31 @@ def _describe_threshold(threshold: str) -> str:
     )
 
 
-def format_interval(one: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
+def format_interval(interval: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
     """Return a difference in points as "mean [low, high]", or the mean if the ends are unknown.
 
     thresholds: those of the rule. An end gets more digits if the usual number of digits does not
     show on which side of a threshold it lies.
     """
-    return format_difference(one.mean, one.low, one.high, thresholds)
+    return format_difference(interval.mean, interval.low, interval.high, thresholds)
 
 
-def format_percent(one: Interval, least: float) -> str:
+def format_percent(interval: Interval, least: float) -> str:
     """Return an interval of shares (0 to 1) in percent, as "mean % [low, high]".
 
     least: threshold of the rule, as a share. See `format_ratio`.
     """
-    ends = Interval(100 * one.mean, 100 * one.low, 100 * one.high, one.n)
+    ends = Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high, interval.n)
     return format_ratio(ends, 100 * least, 1, " %")
 
 
-def format_ratio(one: Interval, least: float, digits: int = DIGITS, unit: str = "") -> str:
+def format_ratio(interval: Interval, least: float, digits: int = DIGITS, unit: str = "") -> str:
     """Return an interval as "mean [low, high]", or the mean if the ends are unknown.
 
     least: threshold of the rule. An end gets more digits if the usual number of digits does not
     show on which side of the threshold it lies.
     """
-    words = f"{format_fixed(one.mean, digits)}{unit}"
-    if not one.known:
+    words = f"{format_fixed(interval.mean, digits)}{unit}"
+    if not interval.known:
         return words
-    return f"{words} {format_ends(one.low, one.high, (least,), digits, sign=False)}"
+    return f"{words} {format_ends(interval.low, interval.high, (least,), digits, sign=False)}"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from bench.spec import FULL
 from reports import pooling, statistics
 from reports.comparison.paired_difference import (
     PairedDifference,
@@ -24,10 +25,10 @@ from reports.runs.cells import Cell, build_cells
 from reports.sampling import Pair
 from reports.statistics import Interval
 
-# Runs by the name of the table; "moments" and "epochs" hold the layers and epochs of Figure 5.
+# Runs by the name of the table; "freeze_steps" and "epochs" hold the layers and epochs of Figure 5.
 Frames = Mapping[str, pd.DataFrame]
 Intervals = Mapping[Pair, Interval]
-Differences = Mapping[Pair, PairedDifference]
+PairDifferences = Mapping[Pair, PairedDifference]
 
 
 class MissingRunsError(Exception):
@@ -58,7 +59,7 @@ def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[C
     return whole
 
 
-def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> Differences:
+def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> PairDifferences:
     """Return the difference in accuracy, ours − theirs, in points, by pair."""
     return {
         pair: compare_accuracy(a, b)
@@ -108,9 +109,9 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
     The realised ratio of a pair is its share of time saved divided by its share of FLOPs saved.
     Raises MissingRunsError if a pair saves less than SMALLEST_SHARE of the FLOPs.
     """
-    time = compute_savings(frames, table, method, "full", "time_s")
-    flops = compute_savings(frames, table, method, "full", "paper_total")
-    little = sum(one.mean < statistics.SMALLEST_SHARE for one in flops.values())
+    time = compute_savings(frames, table, method, FULL, "time_s")
+    flops = compute_savings(frames, table, method, FULL, "paper_total")
+    little = sum(saved.mean < statistics.SMALLEST_SHARE for saved in flops.values())
     if little:
         least = f"{100 * statistics.SMALLEST_SHARE:g} %"
         raise MissingRunsError(
@@ -133,7 +134,7 @@ def pool_intervals(intervals: Intervals) -> Interval:
     )
 
 
-def pool_differences(differences: Differences) -> Interval:
+def pool_differences(differences: PairDifferences) -> Interval:
     """Return an interval for the mean difference over the pairs, as `pool_intervals` does.
 
     The interval also covers the draw of the evaluation samples.
@@ -143,9 +144,9 @@ def pool_differences(differences: Differences) -> Interval:
 
 def compute_memory_saved(frames: Frames, model: str) -> Interval:
     """Return the share (0 to 1) of full training's memory that SmartFRZ saves in the last epoch."""
-    select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz", "full")
+    select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz", FULL)
     lines = _select_model(frames, "epochs", model)["epochs"]
-    ours, full = (lines[lines.method == name] for name in ("smartfrz", "full"))
+    ours, full = (lines[lines.method == name] for name in ("smartfrz", FULL))
     return statistics.compute_t_interval(list(figure5.compute_memory_saved(ours, full).values()))
 
 
@@ -157,8 +158,8 @@ def measure_runs(
     measure: function of a frame with one row per layer (columns layer and frozen_at).
     """
     select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz")
-    moments = _select_model(frames, "moments", model)["moments"]
-    ours = moments[moments.method == "smartfrz"]
+    freeze_steps = _select_model(frames, "freeze_steps", model)["freeze_steps"]
+    ours = freeze_steps[freeze_steps.method == "smartfrz"]
     return [measure(run) for _, run in ours.groupby("seed")]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.claims import evidence, verdict_rules
+from reports.claims import evidence, outcome_rules
 from reports.claims.criteria import Criterion, Finding, format_interval, format_percent
 from reports.claims.evidence import Frames
 from reports.statistics import compute_t_interval
@@ -15,14 +15,15 @@ from reports.statistics import compute_t_interval
 def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
     """Require that SmartFRZ saves more than the share `least` of memory in the last epoch.
 
-    The share is relative to the last epoch of full training. models: the claim must hold for each
-    of them. least: from 0 to 1.
+    The share is relative to the last epoch of full training.
+    models: the claim must hold for each of them.
+    least: from 0 to 1.
     """
 
     def find(frames: Frames) -> Finding:
         found = {model: evidence.compute_memory_saved(frames, model) for model in models}
-        words = "; ".join(f"{m} {format_percent(one, least)}" for m, one in found.items())
-        return Finding(words, verdict_rules.check_above(list(found.values()), least))
+        words = "; ".join(f"{m} {format_percent(saved, least)}" for m, saved in found.items())
+        return Finding(words, outcome_rules.check_above(list(found.values()), least))
 
     several = len(models) > 1
     return Criterion(
@@ -40,7 +41,7 @@ def require_inversions(model: str) -> Criterion:
     def find(frames: Frames) -> Finding:
         counts = evidence.measure_runs(frames, model, count_inversions)
         runs = sum(count > 0 for count in counts)
-        return Finding(f"in {runs} of {len(counts)} runs", verdict_rules.check_any_positive(counts))
+        return Finding(f"in {runs} of {len(counts)} runs", outcome_rules.check_any_positive(counts))
 
     return Criterion(
         f"Holds if, in any run of smartfrz on {model}, a layer freezes at an earlier step than a "
@@ -53,9 +54,10 @@ def require_front_first(model: str) -> Criterion:
     """Require that layers tend to freeze in the order of the forward pass."""
 
     def find(frames: Frames) -> Finding:
-        one = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
+        correlation = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
         return Finding(
-            f"rank correlation {format_interval(one)}", verdict_rules.check_above([one], 0.0)
+            f"rank correlation {format_interval(correlation)}",
+            outcome_rules.check_above([correlation], 0.0),
         )
 
     return Criterion(
@@ -72,15 +74,15 @@ def count_inversions(layers: pd.DataFrame) -> float:
     layers: one row per layer of a run. A layer that never froze counts as later than all layers
     that froze.
     """
-    moments = layers.sort_values("layer").frozen_at.fillna(float("inf")).tolist()
-    return float(sum(a > b for i, a in enumerate(moments) for b in moments[i + 1 :]))
+    freeze_steps = layers.sort_values("layer").frozen_at.fillna(float("inf")).tolist()
+    return float(sum(a > b for i, a in enumerate(freeze_steps) for b in freeze_steps[i + 1 :]))
 
 
 def correlate_order(layers: pd.DataFrame) -> float:
-    """Return Kendall's τ-a between position and freezing moment, over the layers that froze.
+    """Return Kendall's τ-a between position and freeze step, over the layers that froze.
 
     layers: one row per layer of a run. The result is 0 if fewer than two layers froze.
     """
-    moments = layers.sort_values("layer").frozen_at.dropna().tolist()
-    pairs = [(a, b) for i, a in enumerate(moments) for b in moments[i + 1 :]]
+    freeze_steps = layers.sort_values("layer").frozen_at.dropna().tolist()
+    pairs = [(a, b) for i, a in enumerate(freeze_steps) for b in freeze_steps[i + 1 :]]
     return sum((b > a) - (b < a) for a, b in pairs) / len(pairs) if pairs else 0.0

@@ -48,17 +48,17 @@ COMPACT = (
 )
 
 
-def build_report(frames: Frames, profile: Profile) -> Report:
+def build_claims_report(frames: Frames, profile: Profile) -> Report:
     """Return the report on all claims, judged on the runs of all tables (see collect_frames)."""
     rows = [judge_claim(claim, frames) for claim in list_claims()]
     about = [profile.departures] * bool(profile.departures)
     title = f"{TITLE} ({profile.name} profile)"
     table = Table(
-        title, COLUMNS, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES, *about]
+        title, COLUMNS, rows, (), [profile.sentence, *count_outcomes(rows), *NOTES, *about]
     )
     # Claims and findings use the paper's names, so the notes list the stand-ins.
     compact = Table(
-        title, COMPACT, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES[2:3], *about]
+        title, COMPACT, rows, (), [profile.sentence, *count_outcomes(rows), *NOTES[2:3], *about]
     )
     return Report(
         "claims", TITLE, (table,), (), pd.DataFrame(), compact=(compact,), numbers={"claims": table}
@@ -71,27 +71,27 @@ def judge_claim(claim: Claim, frames: Frames) -> Row:
     return {
         "claim": claim.text,
         "where": claim.where,
-        "paper": claim.paper,
+        "paper": claim.printed,
         "ours": found.ours,
-        "verdict": found.verdict,
+        "verdict": found.outcome,  # column of claims.csv
         "rule": claim.criterion.rule,
     }
 
 
-def count_verdicts(rows: Sequence[Row]) -> list[str]:
+def count_outcomes(rows: Sequence[Row]) -> list[str]:
     """Return a note with the number of claims for each outcome."""
-    verdicts = [str(row["verdict"]) for row in rows]
-    hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "undecided"))
+    outcomes = [str(row["verdict"]) for row in rows]
+    hold, fail, open_ = map(outcomes.count, ("holds", "does not hold", "undecided"))
     return [f"{len(rows)} claims. Holds: {hold}. Does not hold: {fail}. Undecided: {open_}."]
 
 
 def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
     """Return the frames that the criteria read: the runs of each table, by the name of the table.
 
-    Figure 5 adds two frames. "moments" has one row per layer, and "epochs" one row per epoch.
+    Figure 5 adds two frames. "freeze_steps" has one row per layer, and "epochs" one row per epoch.
     """
-    frames = {one.name: one.frame for one in reports}
+    frames = {report.name: report.frame for report in reports}
     if "figure5" in frames:
-        frames["moments"] = reader.freezing(frames["figure5"])
+        frames["freeze_steps"] = reader.read_freeze_steps(frames["figure5"])
         frames["epochs"] = read_epochs(frames["figure5"], reader.results)
     return frames

@@ -24,10 +24,13 @@ NOTE = (
 )
 
 
-def draw_front(
+def make_accuracy_cost_drawing(
     table: str, frame: pd.DataFrame, profile: Profile, score: str = "accuracy (%)"
 ) -> Drawing:
-    """Return the drawing for the runs of a table. score: name of the score of the runs."""
+    """Return the drawing of accuracy against computation for the runs of a table.
+
+    score: name of the score of the runs.
+    """
     return Drawing(
         f"{table}_accuracy_cost",
         TITLE,

@@ -15,10 +15,9 @@ from reports.comparison.paired_difference import (
 )
 from reports.runs.cells import Cell
 from reports.sampling import Pair, Residuals
-from reports.statistics import NOTHING, Interval, compute_realised
+from reports.statistics import NO_INTERVAL, ONE_SIDED, Interval, compute_realised
 
 NONE: Mapping[str, Mapping[Pair, Residuals]] = {}
-ONE_SIDED = (1 - statistics.LEVEL) / 2  # significance level of a one-sided test, 0.025
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Comparison:
     verdict: str  # "" if no seed can be compared
     flops_saved: float  # paper's convention
     exact_saved: float  # exact convention, the FLOPs of decisions counted as cost
-    time_saved: Interval  # train + decide clocks, paired by seed; NOTHING if devices differ
+    time_saved: Interval  # train + decide clocks, paired by seed; NO_INTERVAL if devices differ
     devices_differ: bool
     resumed: int  # runs of both cells that were interrupted and resumed
     slowed: int  # runs of both cells that shared their CPU with another process
@@ -57,8 +56,10 @@ class Comparison:
 class Pooled:
     """Results of a method, pooled over the pairs.
 
-    Each pair counts once, by its mean. done: runs of the method with a result. planned: all runs of
-    the method. absent: runs of the method and of full training without a result.
+    Each pair counts once, by its mean.
+    done: runs of the method with a result.
+    planned: all runs of the method.
+    absent: runs of the method and of full training without a result.
     """
 
     difference: Interval  # over the pairs' mean differences, in points, test draw included
@@ -112,15 +113,14 @@ class Pooled:
 def compare_with_full(cell: Cell, full: Cell) -> Comparison:
     """Compare a cell with full training, on the seeds for which both have a result."""
     accuracy = compare_accuracy(cell, full)
-    difference = accuracy.interval
     absent = cell.wanted - cell.n + full.wanted - full.n
     differ = len(cell.devices | full.devices) > 1
-    time = NOTHING
+    time = NO_INTERVAL
     if not differ:
         time = statistics.compute_paired_saving(cell.by_seed("time_s"), full.by_seed("time_s"))
     return Comparison(
         accuracy,
-        _cap_verdict(statistics.judge_difference(difference), absent) if difference.n else "",
+        find_verdict(accuracy.interval, complete=not absent),
         _compute_saving(cell.mean("paper_total"), full.mean("paper_total")),
         _compute_saving(
             cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")
@@ -156,7 +156,6 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
     for name, pairs in strategies.items():
         difference, by_model = pooling.compute_pair_and_model_intervals(*averaged[name])
         widest = pooling.compute_widest_interval(*averaged[name])
-        verdict = statistics.judge_difference(widest) if difference.n else ""
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
         absent = sum(c.absent for c in compared)
@@ -168,7 +167,7 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
             draw_error=pooling.compute_draw_error(*averaged[name]),
             pairs=difference.n,
             wanted=len(pairs),
-            verdict=_cap_verdict(verdict, absent),
+            verdict=find_verdict(widest, complete=not absent),
             p_no_worse=no_worse[name],
             p_different=different[name],
             p_faster=faster[name],
@@ -195,7 +194,7 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
 
 
 def _adjust(
-    test: pooling.Test,
+    test: pooling.ComputeP,
     values: Mapping[str, Mapping[Pair, float]],
     residuals: Mapping[str, Mapping[Pair, Residuals]] = NONE,
 ) -> dict[str, float]:
@@ -207,19 +206,25 @@ def _adjust(
     """
     return statistics.apply_holm(
         {
-            name: pooling.compute_largest_p(test, one, residuals.get(name, pooling.NO_RESIDUALS))
-            for name, one in values.items()
+            name: pooling.compute_largest_p(
+                test, by_pair, residuals.get(name, pooling.NO_RESIDUALS)
+            )
+            for name, by_pair in values.items()
         },
         len(values),
     )
 
 
-def _cap_verdict(verdict: str, absent: int) -> str:
-    """Replace "non-inferior" by "inconclusive" if runs have no result.
+def find_verdict(difference: Interval, complete: bool) -> str:
+    """Return the verdict on a difference from full training, or "" if it has no value.
 
-    The finished runs alone prove nothing, because the missing runs may have diverged or failed.
+    complete: whether all runs have results. If not, the verdict is never non-inferior. The finished
+    runs alone prove nothing, because the missing runs may have diverged or failed.
     """
-    return "inconclusive" if absent and verdict == "non-inferior" else verdict
+    if not difference.n:
+        return ""
+    verdict = statistics.judge_difference(difference)
+    return "inconclusive" if verdict == "non-inferior" and not complete else verdict
 
 
 def _compute_saving(ours: float, theirs: float) -> float:

@@ -16,13 +16,15 @@ from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.comparison.equal_cost_table import build_equal_cost
 from reports.document import captions
-from reports.document.interval_note import describe_short_intervals
-from reports.document.points import difference_column
+from reports.document.autofreeze_note import describe_short_intervals
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.report import ACCURACY, Drawing, Report
 from reports.document.table import (
     DASH,
     GIGA,
+    MEBI,
+    PAIR_COLUMNS,
     TERA,
     Column,
     Row,
@@ -41,18 +43,16 @@ from reports.document.table import (
 )
 from reports.runs.cells import build_cells
 from reports.runs.run_energy import ENERGY
-from reports.statistics import OPEN
+from reports.statistics import MARGIN_OPEN
 
-MEBI = 2.0**20
 WITH_ONCE = (2, 3, 6, 7)  # tables whose controls include AutoFreeze with one interval per epoch
 
-PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 METHOD = text_column("Method", "method")
 SEEDS = text_column("Seeds", "seeds")
 DIFFERENCE = difference_column("Difference (points) [95 %]", "difference")  # over the pairs
 BY_SEED = difference_column(DIFFERENCE.head, "difference", method_rows.format_missing_seeds)
 VERDICT = text_column("Verdict", "verdict")
-SHORT_VERDICTS: Mapping[Value, str] = {OPEN: "worse, open"}
+SHORT_VERDICTS: Mapping[Value, str] = {MARGIN_OPEN: "worse, open"}
 SHORT_VERDICT = Column(
     "Verdict",
     lambda row: str(SHORT_VERDICTS.get(row["verdict"], row["verdict"]) or DASH),
@@ -72,7 +72,7 @@ LOST_AND_SAVED = (
 TIME_SAVED = interval_column(
     "Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False
 )
-THEIRS = {
+PRINTED_COLUMNS = {
     "difference": number_column("Paper: difference", "published_difference", sign=True),
     "flops_saved": percent_column("Paper: FLOPs saved (%)", "published_flops_saved"),
 }
@@ -81,10 +81,9 @@ SHORT = (
     "± is the sample standard deviation over seeds. Difference: accuracy minus that of full "
     "training, paired by seed, with a 95 % interval over seeds and test draw. (n=4): only 4 seeds "
     "have a result of both the method and full training. Non-inferior: the lower end of the "
-    "interval is above −0.5 points. Worse, open: the "
-    "interval is below 0 and contains −0.5. Time: training + decisions. FLOPs: paper's convention. "
-    "−FLOPs, −time: share saved relative to full training. Realised: share of time saved / share "
-    "of FLOPs saved."
+    "interval is above −0.5 points. Worse, open: the interval is below 0 and contains −0.5. Time: "
+    "training + decisions. FLOPs: paper's convention. −FLOPs, −time: share saved relative to full "
+    "training. Realised: share of time saved / share of FLOPs saved."
 )
 
 
@@ -113,18 +112,18 @@ class AgainstFull:
         several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
         return _drop_missing(several)
 
-    def report(self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
+    def make_report(self, name: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
         """Return the report that consists of these parts.
 
-        table: name of the table, such as "table2". frame: one row per run.
+        name: name of the table, such as "table2". frame: one row per run.
         """
         numbers = {
-            table: self.results,
-            f"{table}_pooled": self.pooled,
-            f"{table}_equal_cost": self.equal_cost,
+            name: self.results,
+            f"{name}_pooled": self.pooled,
+            f"{name}_equal_cost": self.equal_cost,
         }
         return Report(
-            table,
+            name,
             title,
             self.parts,
             drawings,
@@ -146,43 +145,46 @@ def build_against_full(
 ) -> AgainstFull:
     """Build the tables that compare methods with full training.
 
-    frame: one row per run (see reports.runs.run_table). table: number of the paper's table, or
-    None. notes: notes of this table alone. score: column heading for the scores of the runs.
+    frame: one row per run (see reports.runs.run_table).
+    table: number of the paper's table, or None.
+    notes: notes of this table alone.
+    score: column heading for the scores of the runs.
     conditional: note on the variation that the intervals do not cover.
     """
     groups = build_cells(frame)
-    compared = method_rows.compare_cells(groups)
-    rows = [method_rows.build_row(one, profile, table) for one in compared]
+    against = method_rows.compare_cells(groups)
+    rows = [method_rows.build_row(compared, profile, table) for compared in against]
     unit = choose_unit(cell.mean("paper_total") for cell in groups)
     freezing = [row for row in rows if row["method"] != FULL]
     here = f"({profile.name} profile)"
     label = title if table is None else f"Table {table}"
-    papers = [] if table is None else [describe_paper_columns(table)]
-    about = [profile.sentence, *captions.describe_setting(groups, profile)]
+    printed = [] if table is None else [describe_printed_columns(table)]
+    about = [profile.sentence, *captions.describe_devices_and_predictor(groups, profile)]
     notes = [*notes, *describe_short_intervals(groups, profile, has_control=table in WITH_ONCE)]
-    few = method_rows.describe_sources(compared, profile)
+    few = method_rows.describe_sources(against, profile)
     marks = [*captions.explain_marks(groups), *captions.list_failures(groups, profile)]
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
-        Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR,
+        Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR_COLUMNS,
               [*about, captions.SPREAD, captions.TIME, captions.COMPUTATION,
-               *papers, *notes, *marks]),
-        Table(f"{label}, against full training {here}", build_against_columns(rows), freezing, PAIR,
+               *printed, *notes, *marks]),
+        Table(f"{label}, against full training {here}", build_against_columns(rows), freezing,
+              PAIR_COLUMNS,
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *few, *marks]),
         Table(f"{label}, costs: FLOPs (in {unit.name}), time, memory and energy {here}",
-              build_cost_columns(unit), rows, PAIR,
+              build_cost_columns(unit), rows, PAIR_COLUMNS,
               [captions.CONVENTIONS, captions.TIME, captions.MEMORY, captions.ENERGY]),
-        Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR,
+        Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR_COLUMNS,
               [*about, SHORT, *notes, *few, *marks]),
         rows,
-        method_rows.pool_compared(compared),
+        method_rows.pool_compared(against),
         score,
         equal,
         short,
     )  # fmt: skip
 
 
-def describe_paper_columns(table: int) -> str:
+def describe_printed_columns(table: int) -> str:
     """Return the note that explains the columns with the paper's numbers.
 
     table: number of the paper's table.
@@ -197,7 +199,7 @@ def build_results_columns(
     unit: Unit, rows: Sequence[Row], score: str = ACCURACY
 ) -> tuple[Column, ...]:
     """Return the columns for our results, and for those that the paper prints."""
-    theirs = {
+    printed = {
         "accuracy": mean_sd_column(f"Paper: {lower_first(score)}", "published_accuracy"),
         "time_s": number_column("Paper: time (s)", "published_time_s", 0),
         "flops": number_column("Paper: comp. (TFLOPs)", "published_flops", 0, scale=TERA),
@@ -208,14 +210,14 @@ def build_results_columns(
         mean_sd_column(score, "accuracy", mark="mark"),
         mean_sd_column("Time (s)", "time_s", mark="time_mark", digits=None),
         rounded_column(f"Comp. ({unit.name})", "paper_total", 4, unit.flops),
-        *select_printed(theirs, rows),
+        *select_printed(printed, rows),
     )
 
 
 def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     """Return the columns for our differences and savings, and for those that the paper prints."""
-    theirs = {
-        **THEIRS,
+    printed = {
+        **PRINTED_COLUMNS,
         "time_saved": percent_column("Paper: time saved (%)", "published_time_saved"),
         "realised": number_column("Paper: realised", "published_realised"),
     }
@@ -224,7 +226,7 @@ def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         TIME_SAVED,
         Column("Replayed (%)", method_rows.format_replayed, key="replayed_saved"),
         number_column("Realised", "realised", mark="time_saved_mark"),
-        *select_printed(theirs, rows),
+        *select_printed(printed, rows),
     )
 
 

@@ -17,9 +17,10 @@ from reports.comparison.paired_difference import (
     compare_accuracy,
 )
 from reports.document.captions import DETECTABLE, TEST_DRAW
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
+    PAIR_COLUMNS,
     Row,
     Table,
     number_column,
@@ -66,7 +67,6 @@ COMPACT = (
     p_value_column("p, Holm", "p_different"),
     number_column("cost ratio", "cost_ratio", 3),
 )
-PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 
 
 def build_equal_cost(
@@ -90,8 +90,8 @@ def build_equal_cost(
     single = [_build_row(method, rival, profile) for method, rival in contests]
     pairs = {method.roles[:2] for method, _ in contests}
     pooled = _pool_contests(contests) if len(pairs) >= LEAST and has_one_metric(cells) else []
-    full = Table(title, COLUMNS, [*pooled, *single], PLACE, [MATCHED])
-    short = Table(title, COMPACT, pooled or single, () if pooled else PLACE, [MATCHED])
+    full = Table(title, COLUMNS, [*pooled, *single], PAIR_COLUMNS, [MATCHED])
+    short = Table(title, COMPACT, pooled or single, () if pooled else PAIR_COLUMNS, [MATCHED])
     return full, short
 
 
@@ -170,7 +170,7 @@ def _build_pooled_row(
         "dataset": "pooled",
         "method": names[0],
         "rival": names[1],
-        "compared": f"{sum(one.n > 0 for one in differences.values())} of {len(pairs)} pairs",
+        "compared": f"{sum(paired.n > 0 for paired in differences.values())} of {len(pairs)} pairs",
         **expand_interval("difference", difference),
         "detectable": statistics.compute_detectable_difference(difference),
         "outcome": outcome,

@@ -83,12 +83,12 @@ def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
     ]
 
 
-def describe_sources(compared: Sequence[ComparedCell], profile: Profile) -> list[str]:
+def describe_sources(against: Sequence[ComparedCell], profile: Profile) -> list[str]:
     """Return notes on data sets whose test samples come from one source or a few sources."""
     differences = [
-        (profile.format_name(one.cell.roles[1]), one.comparison.accuracy)
-        for one in compared
-        if one.method != FULL
+        (profile.format_name(compared.cell.roles[1]), compared.comparison.accuracy)
+        for compared in against
+        if compared.method != FULL
     ]
     return describe_few_sources(differences)
 
@@ -96,18 +96,18 @@ def describe_sources(compared: Sequence[ComparedCell], profile: Profile) -> list
 def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
     """Pool each method except full training over its pairs."""
     strategies: dict[str, list[tuple[Cell, Comparison]]] = {}
-    for one in against:
-        if one.method != FULL:
-            strategies.setdefault(one.method, []).append((one.cell, one.comparison))
+    for compared in against:
+        if compared.method != FULL:
+            strategies.setdefault(compared.method, []).append((compared.cell, compared.comparison))
     return pool_methods(strategies)
 
 
-def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
+def build_row(compared: ComparedCell, profile: Profile, table: int | None) -> Row:
     """Return the row of one cell, with the paper's numbers if `table` prints any.
 
     table: number of the paper's table, or None.
     """
-    cell, comparison = one.cell, one.comparison
+    cell, comparison = compared.cell, compared.comparison
     model, dataset, method = cell.roles
     timed = len(cell.devices) < 2
     values: dict[str, Value] = {
@@ -125,7 +125,7 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
         "slowed": cell.slowed,
         "device": "; ".join(sorted(cell.devices)),
         "mark": captions.format_marks(cell),
-        "time_mark": captions.format_marks(cell, True, one.compared_devices),
+        "time_mark": captions.format_marks(cell, True, compared.compared_devices),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
         "time_s": cell.mean("time_s") if timed else None,
@@ -148,37 +148,37 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
     return [
         {
             "method": method,
-            "pairs": format_pairs(one),
-            **expand_interval("difference", one.difference),
-            **expand_interval("by_model", one.by_model),
-            **expand_interval("widest", one.widest),
-            "draw_error": one.draw_error,
-            "detectable": statistics.compute_detectable_difference(one.widest),
-            "verdict": one.verdict or None,
-            "p_no_worse": one.p_no_worse,
-            "p_different": one.p_different,
-            "non_inferior_pairs": one.verdicts.get("non-inferior", 0),
-            "inconclusive_pairs": one.verdicts.get("inconclusive", 0),
-            "worse_pairs": one.verdicts.get(statistics.OPEN, 0),
-            "inferior_pairs": one.verdicts.get("inferior", 0),
-            "flops_saved": one.flops_saved,
-            "exact_saved": one.exact_saved,
-            **expand_interval("time_saved", one.time_saved),
-            "time_saved_mark": _format_time_mark(one, one.timed < one.pairs),
-            "realised": one.realised,
+            "pairs": format_pairs(pooled),
+            **expand_interval("difference", pooled.difference),
+            **expand_interval("by_model", pooled.by_model),
+            **expand_interval("widest", pooled.widest),
+            "draw_error": pooled.draw_error,
+            "detectable": statistics.compute_detectable_difference(pooled.widest),
+            "verdict": pooled.verdict or None,
+            "p_no_worse": pooled.p_no_worse,
+            "p_different": pooled.p_different,
+            "non_inferior_pairs": pooled.verdicts.get("non-inferior", 0),
+            "inconclusive_pairs": pooled.verdicts.get("inconclusive", 0),
+            "worse_pairs": pooled.verdicts.get(statistics.MARGIN_OPEN, 0),
+            "inferior_pairs": pooled.verdicts.get("inferior", 0),
+            "flops_saved": pooled.flops_saved,
+            "exact_saved": pooled.exact_saved,
+            **expand_interval("time_saved", pooled.time_saved),
+            "time_saved_mark": _format_time_mark(pooled, pooled.timed < pooled.pairs),
+            "realised": pooled.realised,
             **derived_numbers.compute_means(table, method),
         }
-        for method, one in pools.items()
+        for method, pooled in pools.items()
     ]
 
 
-def format_pairs(one: Pooled, word: str = "") -> str:
+def format_pairs(pooled: Pooled, word: str = "") -> str:
     """Return a text such as "3 of 4 pairs, 15 of 20 runs", here with `word` = " pairs".
 
     word: text after the numbers of pairs. The runs are left out of the text if all have a result.
     """
-    seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
-    return f"{one.pairs} of {one.wanted}{word}{seeds}"
+    seeds = f", {pooled.done} of {pooled.planned} runs" if pooled.done < pooled.planned else ""
+    return f"{pooled.pairs} of {pooled.wanted}{word}{seeds}"
 
 
 def format_replayed(row: Row) -> str:
@@ -198,34 +198,36 @@ def format_missing_seeds(row: Row, template: str = " ({paired} of {wanted} seeds
 def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
     """Return a sentence per method: its verdict, and its speed-up or why none is claimed."""
     sentences = []
-    for method, one in pools.items():
-        over = f"{method}, {format_pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
-        value = format_p_value(one.p_no_worse)
+    for method, pooled in pools.items():
+        over = f"{method}, {format_pairs(pooled, ' pairs')}: {pooled.verdict or 'no verdict'}"
+        value = format_p_value(pooled.p_no_worse)
         p = f"Holm-adjusted p {value if value.startswith('<') else f'= {value}'}"
-        if one.faster:
-            saved = f"{format_fixed(100 * one.time_saved.mean, 1)} % of the training time is saved"
+        if pooled.faster:
+            saved = (
+                f"{format_fixed(100 * pooled.time_saved.mean, 1)} % of the training time is saved"
+            )
             sentences.append(f"{over} ({p}). Speed-up claimed: {saved}.")
-        elif one.no_worse and one.slowed:
+        elif pooled.no_worse and pooled.slowed:
             sentences.append(
-                f"{over} ({p}). No speed-up claimed, because {one.slowed} of the compared runs "
+                f"{over} ({p}). No speed-up claimed, because {pooled.slowed} of the compared runs "
                 "probably shared a CPU with another process."
             )
-        elif one.no_worse:
-            reason = _explain_no_claim(one)
+        elif pooled.no_worse:
+            reason = _explain_no_claim(pooled)
             sentences.append(f"{over} ({p}). No speed-up claimed, because {reason}.")
-        elif one.verdict == "non-inferior":
+        elif pooled.verdict == "non-inferior":
             sentences.append(f"{over}, but not after Holm's correction ({p}). No speed-up claimed.")
         else:
-            gap = f" Runs of this method or of full training without a result: {one.absent}."
-            sentences.append(f"{over}. No speed-up claimed.{gap if one.absent else ''}")
+            gap = f" Runs of this method or of full training without a result: {pooled.absent}."
+            sentences.append(f"{over}. No speed-up claimed.{gap if pooled.absent else ''}")
     return sentences
 
 
 def describe_power(pools: Mapping[str, Pooled]) -> list[str]:
     """Return a sentence on the smallest difference that the runs can show, or no sentence."""
     found = {
-        method: statistics.compute_detectable_difference(one.widest)
-        for method, one in pools.items()
+        method: statistics.compute_detectable_difference(pooled.widest)
+        for method, pooled in pools.items()
     }
     words = [
         f"{method} {format_fixed(points)}" for method, points in found.items() if points == points
@@ -235,14 +237,14 @@ def describe_power(pools: Mapping[str, Pooled]) -> list[str]:
     return [f"{text}{', '.join(words)}."] if words else []
 
 
-def _explain_no_claim(one: Pooled) -> str:
+def _explain_no_claim(pooled: Pooled) -> str:
     """Return why no speed-up is claimed for a non-inferior method.
 
     The caller ensures that no compared run shared its CPU.
     """
-    if one.timed < one.wanted:
-        return f"times are comparable on only {one.timed} of {one.wanted} pairs"
-    return "it takes more time" if one.slower else "its time saving is not significant"
+    if pooled.timed < pooled.wanted:
+        return f"times are comparable on only {pooled.timed} of {pooled.wanted} pairs"
+    return "it takes more time" if pooled.slower else "its time saving is not significant"
 
 
 def expand_interval(key: str, interval: Interval) -> dict[str, Value]:
@@ -257,9 +259,11 @@ def _compute_replayed(cell: Cell) -> dict[str, Value]:
     return {"replayed_saved": saved, "replayed_runs": len(known)}
 
 
-def _format_time_mark(one: Comparison | Pooled, devices_differ: bool) -> str:
-    words = captions.RESUMED_MARK * bool(one.resumed) + captions.DEVICES_MARK * devices_differ
-    words += captions.SLOWED_MARK * bool(one.slowed)
+def _format_time_mark(comparison: Comparison | Pooled, devices_differ: bool) -> str:
+    words = (
+        captions.RESUMED_MARK * bool(comparison.resumed) + captions.DEVICES_MARK * devices_differ
+    )
+    words += captions.SLOWED_MARK * bool(comparison.slowed)
     return f" {words}" if words else ""
 
 

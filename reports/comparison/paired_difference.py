@@ -21,7 +21,7 @@ from reports.sampling import DrawVariance, Pair, Residuals, compute_residuals
 from reports.statistics import Interval
 
 FEW_SOURCES = 3  # degrees of freedom of the test draw
-NO_INTERVAL = (
+NOT_COMPUTABLE = (
     "An interval and a p value cannot be computed for these differences, so their verdict is "
     "inconclusive. Pooled differences that include them have no interval either."
 )
@@ -81,11 +81,11 @@ def compare_accuracy(ours: Cell, theirs: Cell) -> PairedDifference:
     first, second = ({run["seed"]: run for run in cell.finished} for cell in (ours, theirs))
     both = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
     pairs = tuple(
-        (one["seed"], one["id"], one["samples"], other["id"], other["samples"])
-        for one, other in both
+        (our["seed"], our["id"], our["samples"], their["id"], their["samples"])
+        for our, their in both
     )
     return PairedDifference(
-        {one["seed"]: one["accuracy"] - other["accuracy"] for one, other in both},
+        {our["seed"]: our["accuracy"] - their["accuracy"] for our, their in both},
         _subtract_samples(pairs) if pairs else None,
     )
 
@@ -99,14 +99,14 @@ def _subtract_samples(pairs: tuple[tuple[int, str, Read, str, Read], ...]) -> Re
     differences: dict[Hashable, NDArray[np.float64]] = {}
     sources: dict[Hashable, NDArray[np.int64]] = {}
     for seed, run, read, other_run, read_other in pairs:
-        one, other = read(), read_other()
-        if not np.array_equal(one.sources, other.sources):
+        ours, theirs = read(), read_other()
+        if not np.array_equal(ours.sources, theirs.sources):
             raise UserError(
                 f"runs {run} and {other_run} were evaluated on different samples, so they cannot "
                 "be compared; give both the same data, evaluate_on and length"
             )
-        differences[seed] = one.contributions - other.contributions
-        sources[seed] = one.sources
+        differences[seed] = ours.contributions - theirs.contributions
+        sources[seed] = ours.sources
     return compute_residuals(differences, sources)
 
 
@@ -132,13 +132,13 @@ def describe_few_sources(differences: Sequence[tuple[str, PairedDifference]]) ->
     if single:
         notes.append(
             f"One source: all test samples of a run on {', '.join(single)} come from one source, "
-            f"such as a font. How much sources differ is unknown. {NO_INTERVAL}"
+            f"such as a font. How much sources differ is unknown. {NOT_COMPUTABLE}"
         )
     if negative:
         notes.append(
             f"Unknown variance: on {', '.join(negative)}, the estimate of the variance between "
             "sources, such as fonts, is negative for some differences, because there are few "
-            f"sources. {NO_INTERVAL}"
+            f"sources. {NOT_COMPUTABLE}"
         )
     if few:
         listed = ", ".join(f"{name}: {count}" for name, count in few.items())
@@ -157,8 +157,10 @@ def average_seeds(
 
     Pairs without a common seed are left out.
     """
-    means = {pair: one.mean for pair, one in differences.items() if one.n}
+    means = {pair: difference.mean for pair, difference in differences.items() if difference.n}
     residuals = {
-        pair: one.residuals.average() for pair, one in differences.items() if one.residuals
+        pair: difference.residuals.average()
+        for pair, difference in differences.items()
+        if difference.residuals
     }
     return means, residuals

@@ -15,7 +15,7 @@ from reports.comparison.against_full_table import (
     select_printed,
 )
 from reports.document import captions
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
     Table,
@@ -41,7 +41,7 @@ COLUMNS = (
     interval_column("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False),
     number_column("Realised", "realised", mark="time_saved_mark"),
 )
-PAPERS = {
+PRINTED_COLUMNS = {
     "flops_saved": percent_column("Paper: FLOPs saved (%)", "published_flops_saved"),
     "time_saved": percent_column("Paper: time saved (%)", "published_time_saved"),
     "realised": number_column("Paper: realised", "published_realised"),
@@ -61,8 +61,8 @@ WIDEST = (
     "worse), Holm: one-sided p value for the null hypothesis that the loss is "
     f"{MARGIN} points or more, Holm-adjusted over the methods."
 )
-PAPERS_RATIO = "paper's: realised ratio, computed from the paper's numbers."
-COMPACT_PAPERS = {"realised": number_column("paper's", "published_realised")}
+PRINTED_RATIO = "paper's: realised ratio, computed from the paper's numbers."
+COMPACT_PRINTED = {"realised": number_column("paper's", "published_realised")}
 
 
 def add_pooled(
@@ -80,17 +80,17 @@ def add_pooled(
     claims = method_rows.describe_claims(built.pools)
     power = method_rows.describe_power(built.pools)
     pooled = f"{title}, pooled over the pairs of model and data"
-    ratios = select_printed(COMPACT_PAPERS, rows)
+    ratios = select_printed(COMPACT_PRINTED, rows)
     return replace(
         built,
         pooled=Table(
             f"{pooled} ({profile.name} profile)",
-            (*COLUMNS, *select_printed(PAPERS, rows)), rows, (),
+            (*COLUMNS, *select_printed(PRINTED_COLUMNS, rows)), rows, (),
             [*claims, captions.POOLED, conditional],
         ),
         compact_pooled=Table(
             "Pooled over the pairs of model and data",
             (METHOD, *COMPACT, *ratios), rows, (),
-            [*claims, WIDEST, *[PAPERS_RATIO] * bool(ratios), *power],
+            [*claims, WIDEST, *[PRINTED_RATIO] * bool(ratios), *power],
         ),
     )  # fmt: skip

@@ -17,8 +17,7 @@ from reports.comparison.paired_difference import compare_accuracy
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.table import Row, Unit, Value, choose_unit, to_number
-from reports.paper.printed_tables import find_entry
-from reports.paper.printed_tables import get_number as printed_number
+from reports.paper.printed_tables import find_entry, get_number
 from reports.runs.cells import Cell, build_cells
 
 
@@ -26,8 +25,10 @@ from reports.runs.cells import Cell, build_cells
 class VariedOption:
     """Option of a strategy that a table of the paper varies.
 
-    table: number of the paper's table. column: the table's column for the option. option: name of
-    the option. head: heading for the option, with its unit.
+    table: number of the paper's table.
+    column: the table's column for the option.
+    option: name of the option.
+    head: heading for the option, with its unit.
     """
 
     table: int
@@ -36,7 +37,7 @@ class VariedOption:
     default: float
     head: str
 
-    def value(self, cell: Cell) -> float:
+    def get_value(self, cell: Cell) -> float:
         """Return the option's value in a cell; NaN if the cell's strategy has no such option."""
         return float(cell.runs[0]["options"].get(self.option, math.nan))
 
@@ -64,7 +65,7 @@ class Sensitivity:
         Cells without the option are left out.
         """
         found = {
-            self.option.value(cell): (cell, row)
+            self.option.get_value(cell): (cell, row)
             for cell, row in zip(self.cells, self.rows, strict=True)
             if cell.roles[:2] == pair
         }
@@ -75,7 +76,9 @@ def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOptio
     """Return the rows of all cells, unrounded, with the paper's numbers."""
     groups = build_cells(frame)
     pairs = list(dict.fromkeys(cell.roles[:2] for cell in groups))
-    groups.sort(key=lambda cell: (pairs.index(cell.roles[:2]), _get_sort_key(option.value(cell))))
+    groups.sort(
+        key=lambda cell: (pairs.index(cell.roles[:2]), _get_sort_key(option.get_value(cell)))
+    )
     rows = [_build_row(cell, groups, profile, option) for cell in groups]
     compared = [i for i, cell in enumerate(groups) if _is_compared(cell, option)]
     adjusted = statistics.apply_holm(
@@ -88,19 +91,19 @@ def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOptio
 
 def _is_compared(cell: Cell, option: VariedOption) -> bool:
     """Return whether a cell has the option, at a value other than the default."""
-    value = option.value(cell)
+    value = option.get_value(cell)
     return not math.isnan(value) and value != option.default
 
 
 def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: VariedOption) -> Row:
     model, dataset, method = cell.roles
-    value = option.value(cell)
+    value = option.get_value(cell)
     peers = [other for other in groups if other.roles[:2] == cell.roles[:2]]
     nothing = Cell((model, dataset, FULL), [])
     full = next((c for c in peers if c.roles[2] == FULL), nothing)
-    default = next((c for c in peers if option.value(c) == option.default), nothing)
+    default = next((c for c in peers if option.get_value(c) == option.default), nothing)
     to_default = compare_accuracy(cell, default)
-    shown = to_default.interval if _is_compared(cell, option) else statistics.NOTHING
+    shown = to_default.interval if _is_compared(cell, option) else statistics.NO_INTERVAL
     against = compare_with_full(cell, full)
     devices = frozenset[str]().union(*(other.devices for other in peers))
     timed = len(devices) < 2
@@ -132,12 +135,12 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
         "memory_bytes": cell.mean("memory_bytes"),
         **(saved if method != FULL else dict.fromkeys(saved)),
     }
-    return values | _look_up_paper(
+    return values | _look_up_printed(
         option, profile.find_role(model), profile.find_role(dataset), value
     )
 
 
-def _look_up_paper(
+def _look_up_printed(
     option: VariedOption, model: str, dataset: str, value: float
 ) -> dict[str, Value]:
     """Return the paper's numbers at one value of the option.
@@ -145,18 +148,18 @@ def _look_up_paper(
     The difference in accuracy is relative to the paper's accuracy at the default.
     """
 
-    def printed(at: float, key: str) -> float | None:
+    def look_up(at: float, key: str) -> float | None:
         names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}
-        return printed_number(find_entry(option.table, **names), key)
+        return get_number(find_entry(option.table, **names), key)
 
-    accuracy, default = printed(value, "accuracy"), printed(option.default, "accuracy")
+    accuracy, default = look_up(value, "accuracy"), look_up(option.default, "accuracy")
     difference = None
     if accuracy is not None and default is not None and value != option.default:
         difference = accuracy - default
     return {
         "published_accuracy": accuracy,
         "published_difference": difference,
-        "published_time_s": printed(value, "time_s"),
+        "published_time_s": look_up(value, "time_s"),
     }
 
 

@@ -11,10 +11,11 @@ from reports.comparison.against_full_table import format_few_seeds
 from reports.comparison.method_rows import format_missing_seeds
 from reports.comparison.sensitivity import Sensitivity
 from reports.document import captions
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.report import Drawing, Report
 from reports.document.table import (
+    PAIR_COLUMNS,
     Column,
     Row,
     Table,
@@ -30,7 +31,6 @@ from reports.document.table import (
 from reports.figures.sensitivity_curves import Panel, draw_sensitivity_curves
 from reports.runs.cells import Cell
 
-PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
     "Difference from default: accuracy minus that of the default setting in percentage points, "
     f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} “(4 of "
@@ -56,11 +56,12 @@ def build_report(
 ) -> Report:
     """Return the report with a table and its curves.
 
-    extra: additional columns. notes: notes of this table alone. timed: whether the paper prints
-    times.
+    extra: additional columns.
+    notes: notes of this table alone.
+    timed: whether the paper prints times.
     """
     option, here = found.option, f"({profile.name} profile)"
-    about = [profile.sentence, *captions.describe_setting(found.cells, profile)]
+    about = [profile.sentence, *captions.describe_devices_and_predictor(found.cells, profile)]
     marks = [*captions.explain_marks(found.cells), *captions.list_failures(found.cells, profile)]
     ranges = [_describe_range(found, pair, profile) for pair in found.pairs]
     texts = [
@@ -69,25 +70,31 @@ def build_report(
         MEANING,
         captions.SPREAD,
         captions.TIME,
-        _describe_paper(option.table),
+        _describe_printed(option.table),
         *marks,
     ]
     part = Table(
-        f"{title} {here}", _build_columns(found, extra, timed), found.rows, PAIR, [*about, *texts]
+        f"{title} {here}",
+        _build_columns(found, extra, timed),
+        found.rows,
+        PAIR_COLUMNS,
+        [*about, *texts],
     )
     compact = Table(
         f"{title} {here}",
         _build_compact_columns(found, extra, timed),
         found.rows,
-        PAIR,
-        [*about, *ranges, *notes, MEANING, _describe_short_paper(option.table, timed), *marks],
+        PAIR_COLUMNS,
+        [*about, *ranges, *notes, MEANING, _describe_printed_briefly(option.table, timed), *marks],
     )
     stem = f"table{option.table}"
-    drawing = draw_curves(found, profile, title, timed)
+    drawing = make_sensitivity_drawing(found, profile, title, timed)
     return Report(stem, title, (part,), (drawing,), frame, compact=(compact,), numbers={stem: part})
 
 
-def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -> Drawing:
+def make_sensitivity_drawing(
+    found: Sensitivity, profile: Profile, title: str, timed: bool
+) -> Drawing:
     """Return a drawing of accuracy over the option's values, and of time if `timed`.
 
     The paper's numbers are drawn below ours.
@@ -190,14 +197,14 @@ def _build_compact_columns(
     )
 
 
-def _describe_short_paper(table: int, timed: bool) -> str:
+def _describe_printed_briefly(table: int, timed: bool) -> str:
     return (
         f"paper's %: accuracy that Table {table} of the SmartFRZ paper prints, in percent."
         + " paper's s: time that it prints, in seconds." * timed
     )
 
 
-def _describe_paper(table: int) -> str:
+def _describe_printed(table: int) -> str:
     return (
         f"Paper: the numbers printed in Table {table} of the SmartFRZ paper for the original "
         "models and data sets. The paper prints one value per setting and no standard deviation."

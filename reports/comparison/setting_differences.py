@@ -13,18 +13,18 @@ IDENTITY = (
 )  # fmt: skip
 
 
-def list_differences(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, str, str]]:
+def list_differences(left: pd.DataFrame, right: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return the name and both values of each setting that differs.
 
-    one, other: rows of the exported table, for one run or one cell each. The columns `settings` and
-    `contents` are read from the first run. The runs of a cell share both, apart from the reference
-    and from settings that are not part of the id.
+    left, right: rows of the exported table, for one run or one cell each.
+    The columns `settings` and `contents` are read from the first run. The runs of a cell share
+    both, apart from the reference and from settings that are not part of the id.
     """
     first, second = (
         {key: join_values(runs, key) for key in IDENTITY}
         | json.loads(runs.settings.iloc[0])
         | {f"hash of the {role}": content for role, content in get_contents(runs).items()}
-        for runs in (one, other)
+        for runs in (left, right)
     )
     return [
         (name, _format(first.get(name, "")), _format(second.get(name, "")))

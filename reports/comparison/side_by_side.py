@@ -46,28 +46,28 @@ SHOWN: Mapping[str, tuple[str, int | None]] = {
 OTHER_VERSION = "The runs have different results versions, so their results may differ."
 
 
-def compare_cells(one: Side, other: Side) -> Table:
+def compare_cells(left: Side, right: Side) -> Table:
     """Return the differing settings and the measurements of two runs or cells, as a table."""
     rows: list[Row] = [
-        {"what": name, "one": first, "other": second, "change": None}
-        for name, first, second in list_differences(one.runs, other.runs)
+        {"what": name, "left": first, "right": second, "change": None}
+        for name, first, second in list_differences(left.runs, right.runs)
     ]
-    rows.append({"what": "runs", "one": _count(one), "other": _count(other), "change": None})
-    if not _agree(one, other, "seed"):
-        seeds = (", ".join(map(str, sorted(side.runs.seed))) for side in (one, other))
-        rows.append({"what": "seeds", "one": next(seeds), "other": next(seeds), "change": None})
+    rows.append({"what": "runs", "left": _count(left), "right": _count(right), "change": None})
+    if not _agree(left, right, "seed"):
+        seeds = (", ".join(map(str, sorted(side.runs.seed))) for side in (left, right))
+        rows.append({"what": "seeds", "left": next(seeds), "right": next(seeds), "change": None})
     for key, (name, digits) in SHOWN.items():
-        head = _name_score(one, other) if key == "accuracy" else name
-        sides = _describe(one, key, digits), _describe(other, key, digits)
-        change = _describe_change(one, other, key)
-        rows.append({"what": head, "one": sides[0], "other": sides[1], "change": change})
+        head = _name_score(left, right) if key == "accuracy" else name
+        sides = _describe(left, key, digits), _describe(right, key, digits)
+        change = _describe_change(left, right, key)
+        rows.append({"what": head, "left": sides[0], "right": sides[1], "change": change})
     columns = [
         text_column("", "what"),
-        text_column(one.name, "one"),
-        text_column(other.name, "other"),
+        text_column(left.name, "left"),
+        text_column(right.name, "right"),
         text_column("second against first", "change"),
     ]
-    return Table(f"{one.name} and {other.name}", columns, rows, notes=_list_notes(one, other))
+    return Table(f"{left.name} and {right.name}", columns, rows, notes=_list_notes(left, right))
 
 
 def compare_sweeps(
@@ -75,7 +75,8 @@ def compare_sweeps(
 ) -> Table:
     """Return a table with one row for each model, data set and method of two sweeps.
 
-    names: names of the two sweeps. sides: for each sweep, its cells by model, data set and method.
+    names: names of the two sweeps.
+    sides: for each sweep, its cells by model, data set and method.
     """
     first, second = sides
     rows: list[Row] = []
@@ -116,14 +117,14 @@ def compare_sweeps(
     return Table(f"{names[0]} and {names[1]}", columns, rows, blocks, notes)
 
 
-def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
+def compare_layers(results: Results, left: Side, right: Side) -> Table | None:
     """Return the steps after which layers stay frozen in two runs, as a table.
 
     The result is None unless each side is one finished run. It is also None if neither run ends
     with a frozen layer.
     """
     frozen = []
-    for side in (one, other):
+    for side in (left, right):
         if len(side.runs) != 1 or side.done.empty:
             return None
         own = results.decisions[results.decisions.run == side.runs.run.iloc[0]]
@@ -135,11 +136,11 @@ def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
         if any(name in f for f in frozen)
     ]
     rows: list[Row] = [
-        {"what": name, "one": frozen[0].get(name, ""), "other": frozen[1].get(name, "")}
+        {"what": name, "left": frozen[0].get(name, ""), "right": frozen[1].get(name, "")}
         for name in names
     ]
     columns = [text_column("layer", "what")]
-    columns += [text_column(s.name, key) for s, key in ((one, "one"), (other, "other"))]
+    columns += [text_column(s.name, key) for s, key in ((left, "left"), (right, "right"))]
     return Table("Step after which a layer stays frozen", columns, rows) if rows else None
 
 
@@ -151,18 +152,18 @@ def _describe(side: Side, key: str, digits: int | None) -> str:
     return f"{text} ± {_format(spread, digits)}" if math.isfinite(spread) else text
 
 
-def _describe_change(one: Side, other: Side, key: str) -> str:
-    """Return the change from `one` to `other` as text.
+def _describe_change(left: Side, right: Side, key: str) -> str:
+    """Return the change from `left` to `right` as text.
 
     The change of a score is a paired difference in points. The change of any other column is in
     percent. The text is empty for runs without a result, for counts (steps and frozen layers), and
-    if the value of `one` is 0. It is also empty for scores by different metrics, and for times from
-    different devices.
+    if the value of `left` is 0. It is also empty for scores by different metrics, and for times
+    from different devices.
     """
-    if key == "accuracy" and not _agree(one, other, "metric"):
+    if key == "accuracy" and not _agree(left, right, "metric"):
         return ""
     if key == "accuracy":
-        gap = _pair(one, other)
+        gap = _pair(left, right)
         if not math.isfinite(gap.mean):
             return ""
         text = f"{format_fixed(gap.mean, 2, sign=True)} points"
@@ -170,10 +171,10 @@ def _describe_change(one: Side, other: Side, key: str) -> str:
             low, high = (format_fixed(value, 2, sign=True) for value in (gap.low, gap.high))
             text += f" [{low}, {high}]"
         return text
-    before, after = one.mean(key), other.mean(key)
+    before, after = left.mean(key), right.mean(key)
     if not before or not math.isfinite(before + after) or key in ("steps", "frozen_layers"):
         return ""
-    if key == "time_s" and _differ_in_device(one, other):
+    if key == "time_s" and _differ_in_device(left, right):
         return ""
     return f"{format_fixed(100 * (after / before - 1), 1, sign=True)} %"
 
@@ -184,60 +185,60 @@ def _name_score(*sides: Side) -> str:
     return captions.name_score(metrics).lower().replace(" (%)", ", %")
 
 
-def _are_comparable(one: Side, other: Side) -> bool:
+def _are_comparable(left: Side, right: Side) -> bool:
     """Return whether the scores of both sides have one metric and come from the same data."""
-    same = all(_agree(one, other, key) for key in ("data", "evaluate_on", "metric"))
-    return same and get_contents(one.runs).get("data") == get_contents(other.runs).get("data")
+    same = all(_agree(left, right, key) for key in ("data", "evaluate_on", "metric"))
+    return same and get_contents(left.runs).get("data") == get_contents(right.runs).get("data")
 
 
-def _share_samples(one: Side, other: Side) -> bool:
+def _share_samples(left: Side, right: Side) -> bool:
     """Return whether both sides have sample outcomes, and for the same evaluation samples.
 
     The samples of a loss are words. Their number depends on the length of the texts.
     """
-    same = _are_comparable(one, other) and one.has_samples and other.has_samples
-    lengths = {get_setting(side.runs, "length") for side in (one, other)}
-    return same and ("loss" not in {*one.runs.metric} or len(lengths) == 1)
+    same = _are_comparable(left, right) and left.has_samples and right.has_samples
+    lengths = {get_setting(side.runs, "length") for side in (left, right)}
+    return same and ("loss" not in {*left.runs.metric} or len(lengths) == 1)
 
 
-def _agree(one: Side, other: Side, key: str) -> bool:
-    return join_values(one.runs, key) == join_values(other.runs, key)
+def _agree(left: Side, right: Side, key: str) -> bool:
+    return join_values(left.runs, key) == join_values(right.runs, key)
 
 
-def _differ_in_device(one: Side, other: Side) -> bool:
+def _differ_in_device(left: Side, right: Side) -> bool:
     """Return whether the finished runs of both sides used more than one device."""
-    return len({*one.done.device, *other.done.device}) > 1
+    return len({*left.done.device, *right.done.device}) > 1
 
 
-def _pair(one: Side, other: Side) -> statistics.Interval:
-    """Return the accuracy of `other` minus that of `one`, paired by seed, with a 95 % interval.
+def _pair(left: Side, right: Side) -> statistics.Interval:
+    """Return the accuracy of `right` minus that of `left`, paired by seed, with a 95 % interval.
 
     The interval covers the seeds, and also the test draw if `_share_samples`.
     """
-    if _share_samples(one, other):
-        return compare_accuracy(other.make_cell(), one.make_cell()).interval
-    first, second = (dict(zip(s.done.seed, s.done.accuracy, strict=True)) for s in (one, other))
+    if _share_samples(left, right):
+        return compare_accuracy(right.make_cell(), left.make_cell()).interval
+    first, second = (dict(zip(s.done.seed, s.done.accuracy, strict=True)) for s in (left, right))
     both = sorted(first.keys() & second.keys())
     return statistics.compute_t_interval([float(second[s]) - float(first[s]) for s in both])
 
 
-def _list_notes(one: Side, other: Side) -> list[str]:
+def _list_notes(left: Side, right: Side) -> list[str]:
     covers = (
         "interval that covers the seeds and the test draw, as in the tables."
-        if _share_samples(one, other)
+        if _share_samples(left, right)
         else "t interval over the seeds, which does not cover the test draw."
     )
     notes = [
         "Numbers of several runs are mean ± sample standard deviation over the seeds. The "
         f"difference of scores is paired by seed, with a 95 % {covers}"
     ]
-    if _differ_in_device(one, other):
+    if _differ_in_device(left, right):
         notes.append("The runs used different devices, so their times are not comparable.")
-    if any(bool(side.done.slowed.any()) for side in (one, other)):
+    if any(bool(side.done.slowed.any()) for side in (left, right)):
         notes.append("Some runs probably shared their CPU, so their times are unreliable.")
-    if not _agree(one, other, "results_version"):
+    if not _agree(left, right, "results_version"):
         notes.append(OTHER_VERSION)
-    first, second = ({*side.done.seed} for side in (one, other))
+    first, second = ({*side.done.seed} for side in (left, right))
     if first and second and first != second:
         count = len(first & second)
         used = f"only the {count} seeds that both sides have" if count else "no seed of both sides"

@@ -21,9 +21,11 @@ SEARCHED = ("lr", "warmup", "weight_decay")
 class TuningRow:
     """Outcome of one setting for one strategy.
 
-    spec: run of the first seed. score: mean score over the seeds on validation data, NaN unless all
-    seeds are finished. error: standard error of the score from the draw of the validation samples,
-    NaN for metrics other than accuracy. state: number of finished runs as text, or "diverged".
+    spec: run of the first seed.
+    score: mean score over the seeds on validation data, NaN unless all seeds are finished.
+    error: standard error of the score from the draw of the validation samples, NaN for metrics
+    other than accuracy.
+    state: number of finished runs as text, or "diverged".
     metric: metric of the score; "" if unknown.
     """
 
@@ -155,9 +157,9 @@ def format_profile_lines(
 ) -> str:
     """Return lines for a profile: the best values of the baseline strategy, and their source.
 
-    pair: MODEL/DATASET, in the names of the profile. setting: setting of the profile that was
-    searched; "" if none. Raises UserError if no setting of the baseline
-    has a score.
+    pair: MODEL/DATASET, in the names of the profile.
+    setting: setting of the profile that was searched; "" if none.
+    Raises UserError if no setting of the baseline has a score.
     """
     top = find_best(rows, baseline)
     if top is None:

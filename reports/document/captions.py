@@ -8,7 +8,7 @@ from reports.document.profile import Profile
 from reports.document.report import ACCURACY
 from reports.runs.cells import Cell
 from reports.runs.run_table import DIVERGED, FAILED, SLOWED, UNKNOWN
-from reports.statistics import LEAST, MARGIN, OPEN, POWER, SMALLEST_SHARE
+from reports.statistics import LEAST, MARGIN, MARGIN_OPEN, POWER, SMALLEST_SHARE
 
 LISTED = 12  # maximum number of failed runs that a note names; the rest is only counted
 
@@ -98,10 +98,11 @@ VERDICT = (
     "Difference: accuracy (or another score) minus that of full training in points, paired by "
     f"seed and test sample, with a two-sided 95 % interval. {TEST_DRAW} Verdict: non-inferior if "
     f"the lower end of the interval is above −{MARGIN}, inferior if the upper end is below "
-    f"−{MARGIN}. It is “{OPEN}” if the interval is below 0 and contains −{MARGIN}. Otherwise it is "
-    "inconclusive. The verdicts of single pairs are not corrected for the number of comparisons. "
-    f"With fewer than {LEAST} seeds (pooled: fewer than {LEAST} pairs), the verdict is "
-    "inconclusive. It is never non-inferior while a run of the method or of full training has no "
+    f"−{MARGIN}. It is “{MARGIN_OPEN}” if the interval is below 0 and contains −{MARGIN}. "
+    "Otherwise it is inconclusive. The verdicts of single pairs are not corrected for the number "
+    f"of comparisons. With fewer than {LEAST} seeds (pooled: fewer than {LEAST} pairs), the "
+    "verdict is inconclusive. It is never non-inferior while a run of the method or of full "
+    "training has no "
     "result because it diverged, failed or is unfinished. “(4 of 5 seeds)” means that only four "
     "of five seeds have a result of both the method and full training. Pooled p values are not "
     "computed until all of these runs have results. Detectable: the smallest true difference that "
@@ -130,11 +131,11 @@ POOLED = (
     "counts with the mean over its data sets. The pairs of one model are not independent. The data "
     "sets are taken as fixed. The test draw counts once per data set, because the models share its "
     "samples. The verdict rests on both intervals: non-inferior if both lower ends are above "
-    f"−{MARGIN}, inferior if both upper ends are below −{MARGIN}, “{OPEN}” if both are below 0 and "
-    f"one contains −{MARGIN}, otherwise inconclusive. With fewer than {LEAST} pairs, the verdict "
-    f"is inconclusive. With fewer than {LEAST} models, only the interval over the pairs is used, "
-    "and the verdict is valid for these models only. Each p value is the larger one of two: of "
-    "the test over the pairs and of the test over the models. Each column of p "
+    f"−{MARGIN}, inferior if both upper ends are below −{MARGIN}, “{MARGIN_OPEN}” if both are "
+    f"below 0 and one contains −{MARGIN}, otherwise inconclusive. With fewer than {LEAST} pairs, "
+    f"the verdict is inconclusive. With fewer than {LEAST} models, only the interval over the "
+    "pairs is used, and the verdict is valid for these models only. Each p value is the larger "
+    "one of two: of the test over the pairs and of the test over the models. Each column of p "
     "values is Holm-adjusted over all methods of this table. p (no worse) is one-sided for the "
     f"null hypothesis that the loss is {MARGIN} points or more. If it is below 0.025, the method "
     "is non-inferior even after the correction. p (different) is two-sided for the null hypothesis "
@@ -146,7 +147,7 @@ POOLED = (
 )
 
 
-def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
+def describe_devices_and_predictor(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """Return notes that name the devices of the runs and the predictor that they use."""
     made_on = frozenset().union(*(cell.devices for cell in cells))
     known = {name for name in made_on if not name.startswith(UNKNOWN)}

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reports.document.table import Column, Row, Table, _group_blocks
+from reports.document.table import Column, Row, Table, group_blocks
 
 SENTENCE = 50  # columns with longer texts (in characters) are set as paragraphs
 NO_WIDER = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
@@ -73,7 +73,7 @@ def _format_latex_page(table: Table, label: str) -> str:
         r"\toprule",
         _join_latex([_format_latex_head(column) for column in table.columns]),
     ]
-    for words, rows in _group_blocks(table):
+    for words, rows in group_blocks(table):
         lines.append(r"\midrule")
         if words:
             names = _escape_latex(" · ".join(words))
@@ -115,9 +115,9 @@ def _escape_latex(text: str) -> str:
     Characters that LaTeX's fonts lack lose their accents or become question marks.
     """
 
-    def sign(one: str) -> str:
-        if one in LATEX or ord(one) < 256:
-            return LATEX.get(one, one)
-        return unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode() or "?"
+    def sign(character: str) -> str:
+        if character in LATEX or ord(character) < 256:
+            return LATEX.get(character, character)
+        return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
 
     return "".join(map(sign, text.replace("\n", " ")))

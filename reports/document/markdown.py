@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from reports.document.table import Table, _group_blocks
+from reports.document.table import Table, group_blocks
 
 
 def format_markdown(table: Table) -> str:
@@ -13,7 +13,7 @@ def format_markdown(table: Table) -> str:
     columns = [*table.blocks, *table.columns]
     lines = [f"## {table.title}", "", _join_markdown([_escape_markdown(c.head) for c in columns])]
     lines.append(_join_markdown(["---:" if column.right else ":---" for column in columns]))
-    for words, row in _group_blocks(table):
+    for words, row in group_blocks(table):
         heads = [words] + [[""] * len(words)] * (len(row) - 1)
         for head, cells in zip(heads, row, strict=True):
             lines.append(_join_markdown([_escape_markdown(text) for text in (*head, *cells)]))

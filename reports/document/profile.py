@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bench.errors import UserError
@@ -29,17 +29,7 @@ class Profile:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
         """Return a profile from a mapping; keys that are not fields are ignored."""
-        known = (
-            "name",
-            "stands_for",
-            "device",
-            "predictor",
-            "sources",
-            "departures",
-            "changes",
-            "remark",
-            "asked",
-        )
+        known = [each.name for each in fields(cls)]
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def find_role(self, name: str) -> str:
@@ -82,10 +72,10 @@ def merge_profiles(profiles: Sequence[Profile]) -> Profile:
             "nothing to show: a sweep has a report only if it compares full training (`full`) with "
             "another method; name such a sweep, for example table2"
         )
-    stands = {role: used for one in profiles for role, used in one.stands_for.items()}
-    files = {file: None for one in profiles for file in one.predictor.split(", ") if file}
+    stands = {role: used for profile in profiles for role, used in profile.stands_for.items()}
+    files = {file: None for profile in profiles for file in profile.predictor.split(", ") if file}
     # The departures differ only in the predictors' thresholds, which each table prints itself.
-    departures = next((one.departures for one in profiles if one.departures), "")
+    departures = next((profile.departures for profile in profiles if profile.departures), "")
     return replace(
         profiles[0], stands_for=stands, predictor=", ".join(files), departures=departures
     )

@@ -23,7 +23,9 @@ def format_provenance(
 ) -> str:
     """Return the provenance that is saved with a report, as JSON text.
 
-    frame: one row per run. files: files of the report. roles: columns of the frame to include.
+    frame: one row per run.
+    files: files of the report.
+    roles: columns of the frame to include.
     """
     keys = ("id", "cell", *roles, "seed", "state", "reason", "device", "commit")
     values: dict[str, Any] = {

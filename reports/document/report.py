@@ -16,7 +16,8 @@ from reports.document.table import Table
 class Drawing:
     """Figure that is drawn on demand.
 
-    name: stem of its files (name.svg, name.png). note: caption that explains the figure.
+    name: stem of its files (name.svg, name.png).
+    note: caption that explains the figure.
     draw: function that draws it, called inside reports.figures.style.apply_style().
     """
 
@@ -33,10 +34,13 @@ ACCURACY = "Accuracy (%)"
 class Report:
     """Report of one table or sweep.
 
-    name: prefix of the report's files. parts: tables of the Markdown, LaTeX and HTML output, in
-    order. compact: tables for a terminal. numbers: tables whose unrounded rows are written as CSV,
-    by the file's stem. frame: one row per run (see reports.runs.run_table). files: the written
-    files, the terminal text first. score: column heading for the scores of the runs.
+    name: prefix of the report's files.
+    parts: tables of the Markdown, LaTeX and HTML output, in order.
+    compact: tables for a terminal.
+    numbers: tables whose unrounded rows are written as CSV, by the file's stem.
+    frame: one row per run (see reports.runs.run_table).
+    files: the written files, the terminal text first.
+    score: column heading for the scores of the runs.
     """
 
     name: str

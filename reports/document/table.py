@@ -11,7 +11,7 @@ Value = str | int | float | None
 Row = Mapping[str, Value]
 
 DASH = "–"  # text of a missing value
-TERA, GIGA = 1e12, 1e9
+TERA, GIGA, MEBI = 1e12, 1e9, 2.0**20
 P_THRESHOLDS = (0.025, 0.05)  # significance levels; tests compare unrounded p values with them
 
 
@@ -30,7 +30,8 @@ class Table:
     """Table with rows and columns.
 
     blocks: columns that divide the rows into blocks. A new block begins where the text of one of
-    these columns changes. notes: texts below the table.
+    these columns changes.
+    notes: texts below the table.
     """
 
     title: str
@@ -128,6 +129,10 @@ def text_column(head: str, key: str) -> Column:
     return Column(head, lambda row: str(row[key] or DASH), right=False, key=key)
 
 
+# Block columns of a table with one block for each pair of model and data set.
+PAIR_COLUMNS = (text_column("Model", "model"), text_column("Data", "dataset"))
+
+
 def number_column(
     head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0, mark: str = ""
 ) -> Column:
@@ -179,21 +184,16 @@ def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Colu
     )
 
 
-def mean_sd_column(
-    head: str, key: str, mark: str = "", digits: int | None = 2, scale: float = 1.0
-) -> Column:
-    """Return a column "mean ± standard deviation" from `key` and `key`_sd, divided by `scale`.
+def mean_sd_column(head: str, key: str, mark: str = "", digits: int | None = 2) -> Column:
+    """Return a column "mean ± standard deviation" from `key` and `key`_sd.
 
     digits: decimals of both numbers. None means enough for three significant digits of the mean,
-    and more if the standard deviation would be printed as zero. mark: key of the row for a mark
-    after the text.
+    and more if the standard deviation would be printed as zero.
+    mark: key of the row for a mark after the text.
     """
 
     def text(row: Row) -> str:
-        centre, spread = (
-            _scale_value(row[key], 1 / scale),
-            _scale_value(row[f"{key}_sd"], 1 / scale),
-        )
+        centre, spread = row[key], row[f"{key}_sd"]
         places = digits if digits is not None else _count_decimals(centre)
         while digits is None and 1e-6 < to_number(spread) < 0.5 * 10**-places:
             places += 1
@@ -243,7 +243,7 @@ def _count_decimals(value: Value) -> int:
     return max(0, 2 - math.floor(math.log10(abs(value))))
 
 
-def _group_blocks(table: Table) -> list[tuple[list[str], list[list[str]]]]:
+def group_blocks(table: Table) -> list[tuple[list[str], list[list[str]]]]:
     """Return each block as the texts of its block columns and the texts of its rows.
 
     The texts of a row are those of all other columns.

@@ -11,20 +11,21 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from reports.document.table import Table, _group_blocks
+from reports.document.table import Table, group_blocks
 
+WIDTH = 120  # characters of a line
 NAME_WIDTHS = (30, 24, 18, 12)  # characters of a name in a table; the first that fits is used
 
 
-def format_text(table: Table, width: int = 120) -> str:
-    """Return a table as plain text for a terminal of `width` characters, with its notes below.
+def format_text(table: Table) -> str:
+    """Return a table as plain text for a terminal of WIDTH characters, with its notes below.
 
     Adjacent rows with the same model and data set form a group. A line above the group shows these
     names. Texts that do not fit are shortened. Names are shortened before numbers.
     """
-    blocks = _group_blocks(table)
+    blocks = group_blocks(table)
     for limit in NAME_WIDTHS:
-        if _measure_width(table, blocks) > width:
+        if _measure_width(table, blocks) > WIDTH:
             blocks = [
                 (names, [_shorten_names(table, cells, limit) for cells in rows])
                 for names, rows in blocks
@@ -40,7 +41,7 @@ def format_text(table: Table, width: int = 120) -> str:
     for _, rows in blocks:
         for cells in rows:
             grid.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
-    console = Console(file=io.StringIO(), width=width - 1, color_system=None)
+    console = Console(file=io.StringIO(), width=WIDTH - 1, color_system=None)
     with console.capture() as captured:
         console.print(grid)
     head, rule, *lines = (f" {line.rstrip()}" for line in captured.get().splitlines())
@@ -49,7 +50,7 @@ def format_text(table: Table, width: int = 120) -> str:
         out += [" · ".join(names)] if names else []
         out += [lines.pop(0) for _ in rows]
     for note in table.notes:
-        out += textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
+        out += textwrap.wrap(note, WIDTH, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(out) + "\n"
 
 

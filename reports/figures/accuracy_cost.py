@@ -35,8 +35,8 @@ Compare = Callable[[Cell, Cell], tuple[Mapping[int, float], Interval]]
 class Drawn:
     """Values of a cell in its panel, in the order of the cell's seeds.
 
-    values: differences from full training in points, or accuracies in percent. interval: interval
-    of the mean of the values, which is not drawn if its ends are unknown.
+    values: differences from full training in points, or accuracies in percent.
+    interval: interval of the mean of the values, which is not drawn if its ends are unknown.
     """
 
     cell: Cell
@@ -56,8 +56,10 @@ def draw_accuracy_cost(
 
     The vertical axis is the difference from full training of the same seed, in points. FLOPs are in
     percent of full training's mean. A panel without a result of full training shows accuracies (%)
-    and TFLOPs or GFLOPs instead. compare: function that returns the differences of a cell from full
-    training by seed (points), and the interval of their mean. score: name of the score of the runs.
+    and TFLOPs or GFLOPs instead.
+    compare: function that returns the differences of a cell from full training by seed (points),
+    and the interval of their mean.
+    score: name of the score of the runs.
     """
     groups = build_cells(frame)
     models = list(dict.fromkeys(cell.roles[0] for cell in groups))
@@ -70,8 +72,8 @@ def draw_accuracy_cost(
         for j, model in enumerate(models):
             here = [cell for cell in groups if cell.roles[:2] == (model, dataset)]
             full = next((cell for cell in here if cell.roles[2] == FULL and cell.n), None)
-            drawn = [_measure(cell, full, compare) for cell in here if cell.n]
-            shown = [one for one in drawn if one.values]
+            measured = [_measure(cell, full, compare) for cell in here if cell.n]
+            shown = [drawn for drawn in measured if drawn.values]
             _draw_panel(grid[i][j], shown, full, methods, figure.dpi_scale_trans)
             _name_missing(grid[i][j], here)
             names = [profile.format_name(model), profile.format_name(dataset)]
@@ -117,7 +119,7 @@ def _draw_panel(
     inches: Affine2DBase,
 ) -> None:
     """Draw one model and data set: seeds as small points, and each mean with its 95 % interval."""
-    printed = choose_unit(one.cell.mean("paper_total") for one in shown)
+    printed = choose_unit(drawn.cell.mean("paper_total") for drawn in shown)
     unit = full.mean("paper_total") / 100 if full else printed.flops
     if full:
         whole = format_significant(full.mean("paper_total") / printed.flops)
@@ -126,14 +128,16 @@ def _draw_panel(
         axes.axhline(-MARGIN, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
     else:
         axes.set_xlabel(f"computation, {printed.name}")
-    for one, shift in zip(shown, _compute_shifts([one.cell for one in shown]), strict=True):
-        _draw_points(axes, one, unit, methods[one.cell.roles[2]], shift, inches)
+    for drawn, shift in zip(shown, _compute_shifts([drawn.cell for drawn in shown]), strict=True):
+        _draw_points(axes, drawn, unit, methods[drawn.cell.roles[2]], shift, inches)
     # Matplotlib's autoscaling ignores points with a shifted transform, so set the limits here.
-    costs = [flops / unit for one in shown for flops in one.flops] or [0.0, 1.0]
+    costs = [flops / unit for drawn in shown for flops in drawn.flops] or [0.0, 1.0]
     room = 0.12 * (max(costs) - min(costs)) or 0.05 * max(costs)
     axes.set_xlim(min(costs) - room, max(costs) + room)
-    ends = [[one.interval.low, one.interval.high] if one.interval.known else [] for one in shown]
-    squeeze_below(axes, [[*one.values, *more] for one, more in zip(shown, ends, strict=True)])
+    ends = [
+        [drawn.interval.low, drawn.interval.high] if drawn.interval.known else [] for drawn in shown
+    ]
+    squeeze_below(axes, [[*drawn.values, *more] for drawn, more in zip(shown, ends, strict=True)])
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
@@ -147,22 +151,23 @@ def _name_missing(axes: Axes, here: Sequence[Cell]) -> None:
 
 
 def _draw_points(
-    axes: Axes, one: Drawn, unit: float, look: tuple[str, str], shift: float, inches: Affine2DBase
+    axes: Axes, drawn: Drawn, unit: float, look: tuple[str, str], shift: float, inches: Affine2DBase
 ) -> None:
     """Draw the seeds of a cell, and their mean with its interval.
 
-    unit: FLOPs per unit of the horizontal axis. shift: shift to the right, in typographic points.
+    unit: FLOPs per unit of the horizontal axis.
+    shift: shift to the right, in typographic points.
     """
     colour, marker = look
     left, at = (
         axes.transData + ScaledTranslation((shift + aside) / 72, 0, inches) for aside in (-ASIDE, 0)
     )
-    shares = [flops / unit for flops in one.flops]
+    shares = [flops / unit for flops in drawn.flops]
     axes.plot(
-        shares, one.values, linestyle="", marker=marker, markersize=3.2, color=colour, alpha=0.6,
+        shares, drawn.values, linestyle="", marker=marker, markersize=3.2, color=colour, alpha=0.6,
         markeredgewidth=0, transform=left, zorder=3,
     )  # fmt: skip
-    mean, centre = one.interval, sum(shares) / len(shares)
+    mean, centre = drawn.interval, sum(shares) / len(shares)
     if mean.known:
         axes.plot(
             [centre] * 2, [mean.low, mean.high], color=colour, linewidth=1.2, marker="_",

@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reports.document.profile import Profile
+from reports.document.table import MEBI
 from reports.figures.style import INK, Looks, add_legend_below, choose_looks
 
-MEBI = 2.0**20
 MEASURES = {  # column: label of its row of panels, which exists if any run has a value
     "memory_bytes": "saved + state (MiB)",
     "cuda_allocated": "CUDA allocated (MiB)",

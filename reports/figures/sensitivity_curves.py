@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from reports.figures.style import INK
 from reports.statistics import compute_t_interval
 
-OURS, THEIRS = "#0072B2", "#8A8A8A"
+OURS, PRINTED = "#0072B2", "#8A8A8A"
 Curve = Mapping[float, Mapping[int, float]]  # value of the option: seed: result
 
 
@@ -30,7 +30,7 @@ class Panel:
     title: str
     quantity: str
     ours: Curve
-    paper: Mapping[float, float]
+    printed: Mapping[float, float]
     relative: bool = False
 
 
@@ -51,7 +51,7 @@ def draw_sensitivity_curves(
         upper.set_ylabel(panel.quantity)
         lower.set_ylabel(f"paper's\n{panel.quantity}")
         _draw_ours(upper, panel.ours, places)
-        _draw_paper(lower, panel.paper, places)
+        _draw_printed(lower, panel.printed, places)
         _match_spans(upper, lower, panel.relative)
         for axes in (upper, lower):
             axes.axvline(places.get(default, math.nan), color=INK, linewidth=0.7, linestyle=":",
@@ -64,7 +64,7 @@ def draw_sensitivity_curves(
         Line2D([], [], color=OURS, marker="o", markersize=5, linewidth=1.2, label="mean, 95 % CI"),
         Line2D([], [], color=OURS, alpha=0.35, marker="o", markersize=2.6, linewidth=0.8,
                label="one seed"),
-        Line2D([], [], color=THEIRS, marker="s", markersize=4.5, linewidth=1.2, label="the paper"),
+        Line2D([], [], color=PRINTED, marker="s", markersize=4.5, linewidth=1.2, label="the paper"),
         Line2D([], [], color=INK, linewidth=0.7, linestyle=":", label="default"),
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -100,9 +100,9 @@ def _draw_ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
 
 
-def _draw_paper(axes: Axes, values: Mapping[float, float], places: Mapping[float, int]) -> None:
+def _draw_printed(axes: Axes, values: Mapping[float, float], places: Mapping[float, int]) -> None:
     at = [value for value in sorted(values) if not math.isnan(values[value])]
-    axes.plot([places[value] for value in at], [values[value] for value in at], color=THEIRS,
+    axes.plot([places[value] for value in at], [values[value] for value in at], color=PRINTED,
               linewidth=1.2, marker="s", markersize=4.5, zorder=3)  # fmt: skip
 
 

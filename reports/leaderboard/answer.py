@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from reports.document.table import Row, Table, text_column
 from reports.leaderboard.contestants import CONTROLS
-from reports.leaderboard.standings import BEATS, LOSES, NOT_TESTED, OPEN, Standing
+from reports.leaderboard.standings import BEATS, LOSES, NOT_TESTED, UNDECIDED, Standing
 
 WIDTH = 84  # characters of a line of names, so that a terminal shows all of them
 HEADS = {
     BEATS: "beats every control",
     LOSES: "worse than a control",
-    OPEN: "undecided",
+    UNDECIDED: "undecided",
     NOT_TESTED: "not tested",
 }
 MEANING = (
@@ -29,8 +29,8 @@ MEANING = (
 
 def write_headline(standings: Sequence[Standing]) -> str:
     """Return the answer as one sentence with the number of methods of each outcome."""
-    judged = [one for one in standings if not one.contestant.is_control]
-    tested = [one for one in judged if one.outcome != NOT_TESTED]
+    judged = [standing for standing in standings if not standing.contestant.is_control]
+    tested = [standing for standing in judged if standing.outcome != NOT_TESTED]
     if not tested:
         return "No answer yet, because no method can be tested against the controls at equal cost"
     names = _list_names(tested, BEATS)
@@ -40,7 +40,7 @@ def write_headline(standings: Sequence[Standing]) -> str:
         first = "No method is shown to beat the controls at equal cost"
     counts = {
         "worse than a control": len(_list_names(tested, LOSES)),
-        "undecided": len(_list_names(tested, OPEN)),
+        "undecided": len(_list_names(tested, UNDECIDED)),
         "not tested": len(judged) - len(tested),
     }
     rest = [f"{n} {'is' if n == 1 else 'are'} {what}" for what, n in counts.items() if n]
@@ -52,10 +52,10 @@ def write_headline(standings: Sequence[Standing]) -> str:
 
 def build_answer_table(standings: Sequence[Standing], title: str) -> Table:
     """Return the answer as a table with the names of the methods of each outcome."""
-    judged = [one for one in standings if not one.contestant.is_control]
+    judged = [standing for standing in standings if not standing.contestant.is_control]
     rows: list[Row] = []
     for outcome, head in HEADS.items():
-        names = [_describe(one) for one in judged if one.outcome == outcome]
+        names = [_describe(standing) for standing in judged if standing.outcome == outcome]
         for number, line in enumerate(textwrap.wrap(", ".join(names), WIDTH) or ["none"]):
             rows.append({"answer": head if number == 0 else " ", "methods": line})
     columns = (text_column("At equal cost", "answer"), text_column("Methods", "methods"))
@@ -63,12 +63,14 @@ def build_answer_table(standings: Sequence[Standing], title: str) -> Table:
 
 
 def _list_names(standings: Sequence[Standing], outcome: str) -> list[str]:
-    return [one.contestant.name for one in standings if one.outcome == outcome]
+    return [standing.contestant.name for standing in standings if standing.outcome == outcome]
 
 
-def _describe(one: Standing) -> str:
+def _describe(standing: Standing) -> str:
     """Return a method's name, followed by the controls that are better, if any."""
-    if not one.worse_than:
-        return one.contestant.name
-    *first, last = one.worse_than
-    return f"{one.contestant.name} (than {' and '.join(filter(None, (', '.join(first), last)))})"
+    if not standing.worse_than:
+        return standing.contestant.name
+    *first, last = standing.worse_than
+    return (
+        f"{standing.contestant.name} (than {' and '.join(filter(None, (', '.join(first), last)))})"
+    )

@@ -23,7 +23,8 @@ CONTROLS = ("prefix", "at_once", "shortened")  # each contestant is compared wit
 class Point:
     """One setting of a contestant on one pair of model and data set.
 
-    cell: runs of this setting. full: runs of full training on the same pair.
+    cell: runs of this setting.
+    full: runs of full training on the same pair.
     """
 
     cell: Cell

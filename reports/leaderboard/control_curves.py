@@ -22,15 +22,16 @@ from reports.runs.sample_scores import SampleScores
 from reports.sampling import compute_residuals
 
 Weights = tuple[tuple[int, float], ...]  # places in a curve, with weights that sum to 1
-NOTHING = PairedDifference({}, None)
+NO_DIFFERENCE = PairedDifference({}, None)
 
 
 def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
     """Return weights of a control's settings with which their mean cost is the cost of a method.
 
-    costs: cost of each setting, in any order. cost: cost of the method. A method that costs more
-    than the most expensive setting is compared with that setting, which is then cheaper. The result
-    is None if the method costs less than the cheapest setting.
+    costs: cost of each setting, in any order.
+    cost: cost of the method.
+    A method that costs more than the most expensive setting is compared with that setting, which is
+    then cheaper. The result is None if the method costs less than the cheapest setting.
     """
     order = sorted(range(len(costs)), key=lambda i: costs[i])
     above = next((place for place, i in enumerate(order) if costs[i] >= cost), None)
@@ -51,20 +52,22 @@ def is_comparable(point: Point, control: Sequence[Point]) -> bool:
     different curves. control: points of the control on the same pair, one per planned setting.
     """
     seeds = point.costs.keys()
-    return point.paired and bool(control) and all(seeds <= one.costs.keys() for one in control)
+    return (
+        point.paired and bool(control) and all(seeds <= setting.costs.keys() for setting in control)
+    )
 
 
 def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifference:
     """Return the accuracy of a method minus that of a control at the same cost, in points.
 
-    The comparison is paired by seed and test sample, and uses each seed's own cost. control: points
-    of the control on the same pair. Return NOTHING unless `is_comparable` is true. Also return
-    NOTHING if the method costs less than the cheapest setting for some seed, because a mean over
-    the other seeds would be biased. Raises UserError if two runs of a seed were evaluated on
-    different samples.
+    The comparison is paired by seed and test sample, and uses each seed's own cost.
+    control: points of the control on the same pair.
+    Return NO_DIFFERENCE unless `is_comparable` is true. Also return NO_DIFFERENCE if the method
+    costs less than the cheapest setting for some seed, because a mean over the other seeds would be
+    biased. Raises UserError if two runs of a seed were evaluated on different samples.
     """
     if not is_comparable(point, control):
-        return NOTHING
+        return NO_DIFFERENCE
     by_seed: dict[int, float] = {}
     samples: dict[Hashable, NDArray[np.float64]] = {}
     sources: dict[Hashable, NDArray[np.int64]] = {}
@@ -73,7 +76,7 @@ def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifferen
         curve = _collect_curve(point, control, seed)
         weights = find_weights([costs for costs, _ in curve], cost)
         if weights is None:
-            return NOTHING
+            return NO_DIFFERENCE
         rivals = [(curve[place][1], weight) for place, weight in weights]
         own = runs[seed]
         by_seed[seed] = own["accuracy"] - sum(w * rival["accuracy"] for rival, w in rivals)

@@ -9,7 +9,7 @@ import numpy as np
 from bench.strategy_api.built_in import find_built_in
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import SLOWED_MARK, TEST_DRAW
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.table import (
     Column,
     Row,
@@ -31,7 +31,7 @@ from reports.leaderboard.time_to_target import Reached
 from reports.statistics import (
     LEAST,
     MARGIN,
-    NOTHING,
+    NO_INTERVAL,
     POWER,
     compute_detectable_difference,
 )
@@ -159,57 +159,63 @@ UNFINISHED = (
 
 def build_ranking(standings: Sequence[Standing], title: str, notes: Sequence[str]) -> Table:
     """Return the table of hypervolumes and ranks."""
-    rows = [_build_ranking_row(one) for one in standings]
-    oracles = ", ".join(one.contestant.name for one in standings if one.contestant.is_oracle)
+    rows = [_build_ranking_row(standing) for standing in standings]
+    oracles = ", ".join(
+        standing.contestant.name for standing in standings if standing.contestant.is_oracle
+    )
     extra = [ORACLE.format(names=oracles)] if oracles else []
     extra += [UNFINISHED] * any(row["runs"] != row["planned_runs"] for row in rows)
     return Table(title, RANKING_COLUMNS, rows, (), [RANKING, *extra, *describe_marks(rows), *notes])
 
 
-def _build_ranking_row(one: Standing) -> Row:
-    contestant = one.contestant
+def _build_ranking_row(standing: Standing) -> Row:
+    contestant = standing.contestant
     runs, planned = contestant.runs
     return {
-        "rank": one.rank,
+        "rank": standing.rank,
         "method": contestant.name,
         "mark": format_mark(contestant, _list_kinds(contestant)),
-        **expand_interval("hypervolume", one.hypervolume),
-        "rank_range": one.rank,
-        "rank_range_low": one.rank_range[0],
-        "rank_range_high": one.rank_range[1],
+        **expand_interval("hypervolume", standing.hypervolume),
+        "rank_range": standing.rank,
+        "rank_range_low": standing.rank_range[0],
+        "rank_range_high": standing.rank_range[1],
         "runs": runs,
         "planned_runs": planned,
         "settings": sum(len(points) for points in contestant.points.values()),
-        "saved": one.saved,
-        **expand_interval("difference", one.difference),
-        "detectable": compute_detectable_difference(one.difference),
+        "saved": standing.saved,
+        **expand_interval("difference", standing.difference),
+        "detectable": compute_detectable_difference(standing.difference),
         "made_for": format_authors_kinds(contestant),
     }
 
 
 def build_equal_cost_part(standings: Sequence[Standing], title: str) -> Table:
     """Return the table that compares each method with the controls at its own cost."""
-    rows = [_build_equal_cost_row(one) for one in standings if not one.contestant.is_control]
+    rows = [
+        _build_equal_cost_row(standing)
+        for standing in standings
+        if not standing.contestant.is_control
+    ]
     return Table(title, EQUAL_COST_COLUMNS, rows, (), [EQUAL_COST, *describe_marks(rows)])
 
 
-def _build_equal_cost_row(one: Standing) -> Row:
+def _build_equal_cost_row(standing: Standing) -> Row:
     values: dict[str, Value] = {
-        "method": one.contestant.name,
-        "mark": format_mark(one.contestant, _list_kinds(one.contestant)),
-        "saved": one.saved,
+        "method": standing.contestant.name,
+        "mark": format_mark(standing.contestant, _list_kinds(standing.contestant)),
+        "saved": standing.saved,
     }
-    against = {name: one.against.get(name, NOTHING) for name in CONTROLS}
+    against = {name: standing.against.get(name, NO_INTERVAL) for name in CONTROLS}
     for name, interval in against.items():
         values |= expand_interval(name, interval)
-    compared = min(one.compared.values(), default=0)
-    beyond = f", {one.beyond} cheaper than the controls" if one.beyond else ""
+    compared = min(standing.compared.values(), default=0)
+    beyond = f", {standing.beyond} cheaper than the controls" if standing.beyond else ""
     values |= {
-        "pairs": f"{compared} of {len(one.contestant.points)}{beyond}",
-        "outcome": one.outcome,
-        "worse_than": ", ".join(one.worse_than),
-        "p_better": one.p_better,
-        "p_worse": one.p_worse,
+        "pairs": f"{compared} of {len(standing.contestant.points)}{beyond}",
+        "outcome": standing.outcome,
+        "worse_than": ", ".join(standing.worse_than),
+        "p_better": standing.p_better,
+        "p_worse": standing.p_worse,
         # Unlike max, np.max gives NaN if it is unknown for any control.
         "detectable": float(np.max([compute_detectable_difference(i) for i in against.values()])),
     }
@@ -225,14 +231,14 @@ def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
         {
             "method": name,
             "mark": "",
-            "reached": f"{one.reached} of {one.runs}",
-            "runs": one.runs,
-            "reached_runs": one.reached,
-            "flops": one.flops,
-            "seconds": one.seconds,
-            "time_mark": f" {SLOWED_MARK}" * one.slowed,
+            "reached": f"{result.reached} of {result.runs}",
+            "runs": result.runs,
+            "reached_runs": result.reached,
+            "flops": result.flops,
+            "seconds": result.seconds,
+            "time_mark": f" {SLOWED_MARK}" * result.slowed,
         }
-        for name, one in reached.items()
+        for name, result in reached.items()
     ]
     columns = (
         METHOD,
@@ -274,7 +280,7 @@ def _find_made_for(contestant: Contestant) -> tuple[str, ...]:
         for run in point.cell.runs
     }
     facts = [find_built_in().get(name) for name in strategies]
-    return next((one.made_for for one in facts if one), ())
+    return next((fact.made_for for fact in facts if fact), ())
 
 
 def _list_kinds(contestant: Contestant) -> list[str]:

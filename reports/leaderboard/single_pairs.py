@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports.comparison.against_full_table import BY_SEED
+from reports.comparison.against_full import find_verdict
+from reports.comparison.against_full_table import BY_SEED, DETECTABLE, SEEDS, VERDICT
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import format_seed_count
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
+    PAIR_COLUMNS,
     Row,
     Table,
     Value,
     mean_sd_column,
-    number_column,
     percent_column,
-    text_column,
 )
 from reports.leaderboard.contestants import CONTROLS, Contestant, Point
 from reports.leaderboard.control_curves import compare_with_curve
 from reports.leaderboard.parts import METHOD, describe_marks, format_mark
 from reports.leaderboard.standings import compute_volume
 from reports.sampling import Pair
-from reports.statistics import Interval, compute_detectable_difference, judge_difference
+from reports.statistics import Interval, compute_detectable_difference
 
 COMPACT = (  # for a terminal
     METHOD,
-    text_column("Seeds", "seeds"),
+    SEEDS,
     mean_sd_column("Score", "score"),
     percent_column("Saved (%)", "saved"),
     BY_SEED,
-    text_column("Verdict", "verdict"),
+    VERDICT,
 )
-PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
     "Each pair of model and task on its own, at the methods' defaults. Score: accuracy in "
     "percent, 100 × the Matthews correlation, or −100 × the loss of a language model in nats per "
@@ -54,43 +53,37 @@ def build_language_part(
     contestants: Mapping[str, Contestant], profile: Profile, title: str
 ) -> Table:
     """Return a table with one row for each pair and method, without the controls."""
-    pairs = list(dict.fromkeys(pair for one in contestants.values() for pair in one.points))
+    pairs = list(
+        dict.fromkeys(pair for contestant in contestants.values() for pair in contestant.points)
+    )
     rows = [
-        _build_row(pair, one, contestants, profile)
+        _build_row(pair, contestant, contestants, profile)
         for pair in pairs
-        for one in contestants.values()
-        if pair in one.points and not one.is_control
+        for contestant in contestants.values()
+        if pair in contestant.points and not contestant.is_control
     ]
     used = [name for name in CONTROLS if name in contestants]
     columns = (
-        METHOD,
-        text_column("Seeds", "seeds"),
-        mean_sd_column("Score", "score"),
-        percent_column("Saved (%)", "saved"),
-        BY_SEED,
-        text_column("Verdict", "verdict"),
-        number_column("Detectable (points)", "detectable"),
+        *COMPACT,
+        DETECTABLE,
         *(difference_column(f"− {name} [95 %]", name) for name in used),
         percent_column("Hypervolume (%)", "hypervolume"),
     )
-    return Table(title, columns, rows, PLACE, [MEANING, *describe_marks(rows)])
+    return Table(title, columns, rows, PAIR_COLUMNS, [MEANING, *describe_marks(rows)])
 
 
 def _build_row(
-    pair: Pair, one: Contestant, contestants: Mapping[str, Contestant], profile: Profile
+    pair: Pair, contestant: Contestant, contestants: Mapping[str, Contestant], profile: Profile
 ) -> Row:
-    points = one.points[pair]
+    points = contestant.points[pair]
     point = points[0]
     difference = point.difference.interval
-    verdict = judge_difference(difference) if difference.n else ""
-    if verdict == "non-inferior" and not point.complete:
-        verdict = "inconclusive"
     kinds = [str(run.get("kind", "")) for run in point.cell.runs]
     values: dict[str, Value] = {
         "model": profile.format_name(pair[0]),
         "dataset": profile.format_name(pair[1]),
-        "method": one.name,
-        "mark": format_mark(one, kinds),
+        "method": contestant.name,
+        "mark": format_mark(contestant, kinds),
         "cell": str(point.cell.runs[0]["cell"]),
         "seeds": format_seed_count(point.cell),
         "score": point.cell.mean("accuracy"),
@@ -99,7 +92,7 @@ def _build_row(
         **expand_interval("difference", difference),
         "paired_seeds": difference.n,
         "wanted": point.cell.wanted,
-        "verdict": verdict or None,
+        "verdict": find_verdict(difference, complete=point.complete) or None,
         "detectable": compute_detectable_difference(difference),
         "hypervolume": compute_volume(points),
     }

@@ -19,33 +19,38 @@ from reports.leaderboard.hypervolume import (
     order_by_mean,
 )
 from reports.sampling import DrawVariance, Pair
-from reports.statistics import LEAST, Interval
+from reports.statistics import LEAST, ONE_SIDED, Interval
 
-BEATS, LOSES, OPEN, NOT_TESTED = "beats all", "worse", "undecided", "not tested"
-ONE_SIDED = (1 - statistics.LEVEL) / 2
+BEATS, LOSES, UNDECIDED, NOT_TESTED = "beats all", "worse", "undecided", "not tested"
 
 
 @dataclass(frozen=True)
 class Standing:
     """Results of one contestant over the pairs of model and data set.
 
-    saved: mean share of full training's cost that is saved at the defaults. difference: accuracy
-    minus that of full training at the defaults, in points. by_pair: hypervolume by pair. against:
-    difference in accuracy from each control at equal cost over the pairs, in points, by the
-    control's name. compared: number of pairs in each of these differences. A pair counts only if
-    all runs of the control have results. p_better: one-sided p of the hypothesis that at least one
-    control is as good. p_worse: one-sided p of the hypothesis that no control is better. Both are
-    Holm-adjusted over the methods. worse_than: controls that are better after the same correction;
-    empty unless the outcome is LOSES. rank: methods with equal means share the mean of their ranks.
-    NaN for controls, for oracles and for methods without all runs. beyond: number of pairs in which
-    a run costs less than every control.
+    saved: mean share of full training's cost that is saved at the defaults.
+    difference: accuracy minus that of full training at the defaults, in points.
+    hypervolume: mean over the models.
+    rank: NaN for controls, for oracles and for methods without all runs. Methods with equal means
+    share the mean of their ranks.
+    rank_range: ends of the central range of the rank over all resamples of the models.
+    against: difference in accuracy from each control at equal cost over the pairs, in points, by
+    the control's name.
+    compared: number of pairs in each of these differences. A pair counts only if all runs of the
+    control have results.
+    beyond: number of pairs in which a run costs less than every control.
+    p_better: one-sided p of the hypothesis that at least one control is as good, Holm-adjusted over
+    the methods.
+    p_worse: one-sided p of the hypothesis that no control is better, Holm-adjusted likewise.
+    outcome: BEATS, LOSES, UNDECIDED or NOT_TESTED.
+    worse_than: controls that are better after the same correction; empty unless the outcome is
+    LOSES.
     """
 
     contestant: Contestant
     saved: float
     difference: Interval
     hypervolume: Interval
-    by_pair: Mapping[Pair, float]
     rank: float
     rank_range: tuple[float, float]
     against: Mapping[str, Interval]
@@ -56,14 +61,9 @@ class Standing:
     outcome: str
     worse_than: Sequence[str]
 
-    @property
-    def ranked(self) -> bool:
-        """Whether the contestant has a rank."""
-        return not math.isnan(self.rank)
 
-
-Differences = Mapping[str, Mapping[Pair, PairedDifference]]  # by control
-Test = Mapping[str, float]  # one-sided p by control
+ControlDifferences = Mapping[str, Mapping[Pair, PairedDifference]]  # by control
+PByControl = Mapping[str, float]  # one-sided p by control
 
 
 def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
@@ -71,22 +71,24 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
 
     Contestants without all runs come last.
     """
-    volumes = {name: _compute_volumes(one) for name, one in contestants.items()}
-    unfinished = {name for name, one in contestants.items() if one.runs[0] < one.runs[1]}
+    volumes = {name: _compute_volumes(contestant) for name, contestant in contestants.items()}
+    unfinished = {
+        name for name, contestant in contestants.items() if contestant.runs[0] < contestant.runs[1]
+    }
     order = sorted(order_by_mean(volumes), key=lambda name: name in unfinished)
     ranked = {
         name: volumes[name]
-        for name, one in contestants.items()
-        if not (one.is_control or one.is_oracle or name in unfinished)
+        for name, contestant in contestants.items()
+        if not (contestant.is_control or contestant.is_oracle or name in unfinished)
     }
     ranks, ranges = compute_ranks(ranked), compute_rank_ranges(ranked)
     controls = [contestants[name] for name in CONTROLS if name in contestants]
     found = {
-        name: _compare_with_controls(one, controls)
-        for name, one in contestants.items()
-        if not one.is_control
+        name: _compare_with_controls(contestant, controls)
+        for name, contestant in contestants.items()
+        if not contestant.is_control
     }
-    whole = all(one.complete for one in controls) and len(controls) == len(CONTROLS)
+    whole = all(control.complete for control in controls) and len(controls) == len(CONTROLS)
     tested = {
         name: differences if whole and _is_testable(contestants[name], differences) else {}
         for name, differences in found.items()
@@ -114,7 +116,7 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
     ]
 
 
-def compute_p_better(p: Test) -> float:
+def compute_p_better(p: PByControl) -> float:
     """Return the one-sided p of H0 "the method is no better than at least one control".
 
     p: one-sided p of the test against each control. The result is the largest p, which needs no
@@ -124,7 +126,7 @@ def compute_p_better(p: Test) -> float:
     return max(p.values()) if p and not any(map(math.isnan, p.values())) else math.nan
 
 
-def compute_p_worse(p: Test) -> float:
+def compute_p_worse(p: PByControl) -> float:
     """Return the one-sided p of H0 "the method is at least as good as every control".
 
     p: one-sided, uncorrected p of the test against each control. Bonferroni's correction is applied
@@ -134,7 +136,7 @@ def compute_p_worse(p: Test) -> float:
     return min(1.0, len(p) * min(p.values())) if known else math.nan
 
 
-def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
+def find_better_controls(name: str, tests: Mapping[str, PByControl]) -> list[str]:
     """Return the controls that are significantly better than a method.
 
     The correction is the same as for the outcome of the method. tests: p values of each planned
@@ -150,7 +152,7 @@ def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
     return [control for control, p in own.items() if factor * (len(own) * p) < ONE_SIDED]
 
 
-def compute_p_values(differences: Differences, sign: int) -> dict[str, float]:
+def compute_p_values(differences: ControlDifferences, sign: int) -> dict[str, float]:
     """Return the one-sided p of H0 "sign times the difference is at most 0", by control.
 
     Each p is the larger of two: that of the test over the pairs, and that of the test over the
@@ -168,9 +170,9 @@ def _compute_p(values: Sequence[float], draws: Sequence[DrawVariance], sign: int
     return statistics.compute_p_no_worse([sign * value for value in values], draws, margin=0)
 
 
-def _compute_volumes(one: Contestant) -> dict[Pair, float]:
+def _compute_volumes(contestant: Contestant) -> dict[Pair, float]:
     """Return the hypervolume of a contestant on each pair."""
-    return {pair: compute_volume(points) for pair, points in one.points.items()}
+    return {pair: compute_volume(points) for pair, points in contestant.points.items()}
 
 
 def compute_volume(points: Sequence[Point]) -> float:
@@ -179,7 +181,9 @@ def compute_volume(points: Sequence[Point]) -> float:
     return compute_hypervolume(known) if known else math.nan
 
 
-def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> Differences:
+def _compare_with_controls(
+    contestant: Contestant, controls: Sequence[Contestant]
+) -> ControlDifferences:
     """Return the differences from each control at equal cost, by control and pair.
 
     The method runs at its defaults. Pairs in which a needed run has no result are left out.
@@ -187,32 +191,32 @@ def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> D
     return {
         control.name: {
             pair: compare_with_curve(point, control.points[pair])
-            for pair, point in one.defaults.items()
+            for pair, point in contestant.defaults.items()
             if is_comparable(point, control.points.get(pair, ()))
         }
         for control in controls
     }
 
 
-def _is_testable(one: Contestant, differences: Differences) -> bool:
+def _is_testable(contestant: Contestant, differences: ControlDifferences) -> bool:
     """Return whether the runs at the defaults suffice for the tests against the controls.
 
     All runs at the defaults must have results. At least LEAST pairs must be comparable with each
     control. The test leaves out pairs in which a seed cannot be compared. The table shows how many
     pairs are left.
     """
-    whole = all(point.complete for point in one.defaults.values())
+    whole = all(point.complete for point in contestant.defaults.values())
     return whole and all(
         sum(d.n > 0 for d in pairs.values()) >= LEAST for pairs in differences.values()
     )
 
 
 def _build_standing(
-    one: Contestant,
+    contestant: Contestant,
     volumes: Mapping[Pair, float],
     rank: float,
     rank_range: tuple[float, float],
-    differences: Differences,
+    differences: ControlDifferences,
     p_better: float,
     p_worse: float,
     worse_than: Sequence[str],
@@ -220,19 +224,20 @@ def _build_standing(
     means = {name: average_seeds(pairs) for name, pairs in differences.items()}
     against = {name: pooling.compute_widest_interval(*mean) for name, mean in means.items()}
     outcome = _judge(p_better, p_worse)
-    difference = average_seeds({pair: point.difference for pair, point in one.defaults.items()})
-    saved = [point.saved for point in one.defaults.values()]
+    difference = average_seeds(
+        {pair: point.difference for pair, point in contestant.defaults.items()}
+    )
+    saved = [point.saved for point in contestant.defaults.values()]
     return Standing(
-        one,
+        contestant,
         statistics.compute_mean([share for share in saved if not math.isnan(share)]),
         pooling.compute_widest_interval(*difference),
         compute_mean_interval(volumes),
-        volumes,
         rank,
         rank_range,
         against,
         {name: len(mean) for name, (mean, _) in means.items()},
-        _count_beyond(one, differences),
+        _count_beyond(contestant, differences),
         p_better,
         p_worse,
         outcome,
@@ -240,7 +245,7 @@ def _build_standing(
     )
 
 
-def _count_beyond(one: Contestant, differences: Differences) -> int:
+def _count_beyond(contestant: Contestant, differences: ControlDifferences) -> int:
     """Return the number of pairs on which the method is too cheap for every control.
 
     On these pairs, all runs have results. For each control, some run of the method costs less than
@@ -249,7 +254,7 @@ def _count_beyond(one: Contestant, differences: Differences) -> int:
     return sum(
         bool(differences)
         and all(pair in pairs and not pairs[pair].n for pairs in differences.values())
-        for pair in one.defaults
+        for pair in contestant.defaults
     )
 
 
@@ -259,4 +264,4 @@ def _judge(p_better: float, p_worse: float) -> str:
         return NOT_TESTED
     if p_better < ONE_SIDED:
         return BEATS
-    return LOSES if p_worse < ONE_SIDED else OPEN
+    return LOSES if p_worse < ONE_SIDED else UNDECIDED

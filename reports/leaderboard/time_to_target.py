@@ -28,12 +28,13 @@ from reports.statistics import MARGIN
 class Reached:
     """Number of runs that reached the target, and median cost and time until then.
 
-    runs: number of finished and diverged runs of a method. reached: number of these runs that
-    reached the target. flops, seconds: median cost and time until then, as shares of full
-    training's total. A run that never reaches the target, or diverges, counts as infinitely long. A
-    median is NaN without runs, or if half of the runs or more do not reach the target. seconds is
-    also NaN if the times of any pair cannot be compared. slowed: whether any run of the method or
-    of full training shared its CPU.
+    runs: number of finished and diverged runs of a method.
+    reached: number of these runs that reached the target.
+    flops, seconds: median cost and time until then, as shares of full training's total. A run that
+    never reaches the target, or diverges, counts as infinitely long. A median is NaN without runs,
+    or if half of the runs or more do not reach the target. seconds is also NaN if the times of any
+    pair cannot be compared.
+    slowed: whether any run of the method or of full training shared its CPU.
     """
 
     runs: int

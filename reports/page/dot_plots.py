@@ -48,9 +48,9 @@ def build_accuracy_strip(cell: Cell, scale: Scale) -> Strip | None:
     return _build_strip(cell.by_seed("accuracy"), scale, (), sign=False)
 
 
-def build_difference_strip(one: ComparedCell, full: Cell | None, scale: Scale) -> Strip | None:
+def build_difference_strip(compared: ComparedCell, full: Cell | None, scale: Scale) -> Strip | None:
     """Return the paired differences from full training as a strip; None without a common seed."""
-    return _build_strip(compute_differences(one.cell, full), scale, (-MARGIN, 0.0), sign=True)
+    return _build_strip(compute_differences(compared.cell, full), scale, (-MARGIN, 0.0), sign=True)
 
 
 def compute_differences(cell: Cell, full: Cell | None) -> dict[int, float]:

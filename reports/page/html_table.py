@@ -10,7 +10,7 @@ from reports.document.table import Column, Row, Table
 from reports.page.dot_plots import Strip
 from reports.page.run_details import DetailsByRow
 
-PAPER = "Paper: "  # prefix of the headings of columns with the paper's numbers
+PRINTED = "Paper: "  # prefix of the headings of columns with the paper's numbers
 VERDICTS = {  # text of a verdict or of a claim's outcome: CSS class of its colour
     "non-inferior": "good",
     "inferior": "bad",
@@ -28,7 +28,7 @@ class Head:
 
     text: str
     right: bool  # aligned to the right
-    paper: bool  # contains the paper's numbers
+    printed: bool  # contains the paper's numbers
     block: bool  # names the block; shown only in a sorted table, which has no block lines
     pinned: bool  # stays visible when a wide table is scrolled
 
@@ -86,7 +86,7 @@ def build_html_table(table: Table, anchor: str, details: DetailsByRow) -> HtmlTa
         words = [_build_cell(c, row, h, details) for c, h in zip(columns, heads, strict=True)]
         block = " · ".join(word.text for word in words if word.head.block)
         new = block if block != before else ""
-        lines.append(HtmlRow(words, details.anchor(row), new, details.find_scope(row)))
+        lines.append(HtmlRow(words, details.find_anchor(row), new, details.find_scope(row)))
         before = block
     return HtmlTable(
         anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines)
@@ -95,9 +95,9 @@ def build_html_table(table: Table, anchor: str, details: DetailsByRow) -> HtmlTa
 
 def _build_head(column: Column, place: int, blocks: int) -> Head:
     return Head(
-        column.head.removeprefix(PAPER),
+        column.head.removeprefix(PRINTED),
         column.right,
-        column.head.startswith(PAPER),
+        column.head.startswith(PRINTED),
         block=place < blocks,
         pinned=place == blocks,
     )
@@ -110,7 +110,7 @@ def _build_cell(column: Column, row: Row, head: Head, details: DetailsByRow) -> 
         _get_sort_key(column, row, text),
         head,
         VERDICTS.get(text, "") if column.key == "verdict" else "",
-        details.strip(row, column.key),
+        details.build_strip(row, column.key),
     )
 
 

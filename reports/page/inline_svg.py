@@ -44,7 +44,9 @@ def inline_svg(drawing: Drawing, svg: str | None = None) -> Markup:
 def parse_svg(text: str, prefix: str, label: str) -> Markup:
     """Return an SVG document as an HTML element.
 
-    text: the SVG document. prefix: first part of all ids. label: accessible name of the element.
+    text: the SVG document.
+    prefix: first part of all ids.
+    label: accessible name of the element.
     """
     root = ET.fromstring(text)
     _drop_elements(root, ("metadata", "style"))

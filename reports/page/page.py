@@ -25,7 +25,7 @@ from reports.page.html_table import HtmlTable, build_html_table
 from reports.page.inline_svg import inline_svg
 from reports.page.run_details import AXES, DetailsByRow, RunDetails
 from reports.page.run_history import BINS, RunHistory, build_run_history
-from reports.page.summary import Summary, build_answer
+from reports.page.summary import Summary, build_summary
 from reports.runs.run_table import DONE, ROLES
 from reports.statistics import LEVEL
 
@@ -75,13 +75,15 @@ class PageOrigin:
 def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) -> str:
     """Return the page as HTML.
 
-    shown: the reports with their profiles, in the order of the page. claims: report on the claims
-    of the paper. Its section follows all other reports.
+    shown: the reports with their profiles, in the order of the page.
+    claims: report on the claims of the paper. Its section follows all other reports.
     """
     profile = merge_profiles([profile for _, profile in shown])
     sections = [_build_section(report, its) for report, its in shown]
     reports = [report for report, _ in shown]
-    runs = {run["id"]: (run, its) for one, its in shown for run in one.frame.to_dict("records")}
+    runs = {
+        run["id"]: (run, its) for report, its in shown for run in report.frame.to_dict("records")
+    }
     cells = [cell for section in sections for cell in section.details]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined,
@@ -91,7 +93,7 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
         profile=profile,
         sections=sections,
         claims=_build_section(claims, profile) if claims else None,
-        answer=_find_answer(reports),
+        summary=_find_summary(reports),
         done=sum(run["state"] == DONE for run, _ in runs.values()),
         wanted=len(runs),
         histories=[found for run, its in runs.values() if (found := _build_history(run, its))],
@@ -148,9 +150,9 @@ def _format_label(report: Report) -> str:
     return report.title.split(":")[0]
 
 
-def _find_answer(reports: Sequence[Report]) -> Summary | None:
+def _find_summary(reports: Sequence[Report]) -> Summary | None:
     frames = [report.frame for report in reports if report.name == SUMMARISED]
-    return build_answer(frames[0]) if frames else None
+    return build_summary(frames[0]) if frames else None
 
 
 def _build_history(run: Mapping[Any, Any], profile: Profile) -> RunHistory | None:

@@ -9,13 +9,12 @@ from functools import cached_property
 
 from bench.spec import FULL
 from reports.comparison import method_rows
-from reports.comparison.against_full_table import MEBI
 from reports.comparison.method_rows import ComparedCell
 from reports.document import captions
-from reports.document.points import format_ends
+from reports.document.difference_column import format_ends
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.document.table import DASH, TERA, Row, format_fixed, format_significant
+from reports.document.table import DASH, MEBI, TERA, Row, format_fixed, format_significant
 from reports.page import dot_plots
 from reports.page.dot_plots import Scale, Strip
 from reports.runs.cells import Cell, build_cells
@@ -29,9 +28,12 @@ AXES = ("model", "data", "method")  # by which the page filters; each for one of
 class RunLine:
     """Run of a cell, as formatted text.
 
-    difference: in points. time: in seconds. energy: in joules. flops: in GFLOPs, by the paper's
-    convention. score: unrounded score of the run; '' if the run is not finished. The page links to
-    a freeze history only for runs with a score.
+    difference: in points.
+    time: in seconds.
+    energy: in joules.
+    flops: in GFLOPs, by the paper's convention.
+    score: unrounded score of the run; '' if the run is not finished. The page links to a freeze
+    history only for runs with a score.
     """
 
     id: str
@@ -51,8 +53,9 @@ class RunLine:
 class RunDetails:
     """Runs and statistics of a cell. `anchor` is the HTML id of these details.
 
-    scope: model, data set and method of the cell. devices: devices of the finished runs, as one
-    text. samples: data set, evaluation split and heading of the scores, as one text.
+    scope: model, data set and method of the cell.
+    devices: devices of the finished runs, as one text.
+    samples: data set, evaluation split and heading of the scores, as one text.
     """
 
     anchor: str
@@ -71,18 +74,24 @@ class DetailsByRow:
     def __init__(self, report: Report, profile: Profile) -> None:
         self._against = method_rows.compare_cells(build_cells(report.frame))
         self._profile, self._name, self._score = profile, report.name, report.score
-        self._full = {one.cell.roles[:2]: one.cell for one in self._against if one.method == FULL}
+        self._full = {
+            compared.cell.roles[:2]: compared.cell
+            for compared in self._against
+            if compared.method == FULL
+        }
         self._places = {
-            (str(one.cell.runs[0]["cell"]), one.method): index
-            for index, one in enumerate(self._against)
+            (str(compared.cell.runs[0]["cell"]), compared.method): index
+            for index, compared in enumerate(self._against)
         }
 
     @cached_property
     def all(self) -> list[RunDetails]:
         """Details of all cells, in the order of the table."""
-        return [self._build_details(index, one) for index, one in enumerate(self._against)]
+        return [
+            self._build_details(index, compared) for index, compared in enumerate(self._against)
+        ]
 
-    def anchor(self, row: Row) -> str:
+    def find_anchor(self, row: Row) -> str:
         """Return the HTML id of a row's details; '' if the row does not show exactly one cell."""
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         return "" if index is None else self._make_anchor(index)
@@ -95,15 +104,15 @@ class DetailsByRow:
     @cached_property
     def _names(self) -> Mapping[str, set[str]]:
         """Names of the models, data sets and methods of all cells."""
-        scopes = [self._describe_scope(one) for one in self._against]
+        scopes = [self._describe_scope(compared) for compared in self._against]
         return {axis: {scope[axis] for scope in scopes} for axis in AXES}
 
-    def _describe_scope(self, one: ComparedCell) -> dict[str, str]:
-        model, dataset, method = one.cell.roles
+    def _describe_scope(self, compared: ComparedCell) -> dict[str, str]:
+        model, dataset, method = compared.cell.roles
         names = (self._profile.format_name(model), self._profile.format_name(dataset), method)
         return dict(zip(AXES, names, strict=True))
 
-    def strip(self, row: Row, key: str) -> Strip | None:
+    def build_strip(self, row: Row, key: str) -> Strip | None:
         """Return the dot plot of a row's accuracy or difference, by the key of the column.
 
         The result is None for other keys, for rows that do not show exactly one cell, and if no
@@ -112,30 +121,30 @@ class DetailsByRow:
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         if index is None:
             return None
-        one = self._against[index]
-        pair = one.cell.roles[:2]
+        compared = self._against[index]
+        pair = compared.cell.roles[:2]
         if key == "accuracy":
-            return dot_plots.build_accuracy_strip(one.cell, self._accuracy_scales[pair])
-        if key == "difference" and one.method != FULL:
+            return dot_plots.build_accuracy_strip(compared.cell, self._accuracy_scales[pair])
+        if key == "difference" and compared.method != FULL:
             full = self._full.get(pair)
-            return dot_plots.build_difference_strip(one, full, self._difference_scales[pair])
+            return dot_plots.build_difference_strip(compared, full, self._difference_scales[pair])
         return None
 
     @cached_property
     def _accuracy_scales(self) -> Mapping[tuple[str, ...], Scale]:
         """Scale for each pair of model and data set, shared by all methods on the pair."""
         values: dict[tuple[str, ...], list[float]] = {}
-        for one in self._against:
-            values.setdefault(one.cell.roles[:2], []).extend(one.cell.values("accuracy"))
+        for compared in self._against:
+            values.setdefault(compared.cell.roles[:2], []).extend(compared.cell.values("accuracy"))
         return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
     @cached_property
     def _difference_scales(self) -> Mapping[tuple[str, ...], Scale]:
         values: dict[tuple[str, ...], list[float]] = {}
-        for one in self._against:
-            pair = one.cell.roles[:2]
-            if one.method != FULL:
-                here = dot_plots.compute_differences(one.cell, self._full.get(pair)).values()
+        for compared in self._against:
+            pair = compared.cell.roles[:2]
+            if compared.method != FULL:
+                here = dot_plots.compute_differences(compared.cell, self._full.get(pair)).values()
                 values.setdefault(pair, [0.0, -1.0]).extend(here)
         return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
@@ -147,20 +156,20 @@ class DetailsByRow:
     def _make_anchor(self, index: int) -> str:
         return f"runs-{self._name}-{index}"
 
-    def _build_details(self, index: int, one: ComparedCell) -> RunDetails:
-        cell = one.cell
+    def _build_details(self, index: int, compared: ComparedCell) -> RunDetails:
+        cell = compared.cell
         score = self._name_score(cell)
         paired = (
             dot_plots.compute_differences(cell, self._full.get(cell.roles[:2]))
-            if one.method != FULL
+            if compared.method != FULL
             else {}
         )
         return RunDetails(
             self._make_anchor(index),
-            self._describe_scope(one),
+            self._describe_scope(compared),
             captions.format_seed_count(cell),
             score,
-            _list_facts(one, score),
+            _list_facts(compared, score),
             [
                 RunLine(
                     run["id"],
@@ -182,13 +191,13 @@ class DetailsByRow:
         )
 
 
-def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
+def _list_facts(compared: ComparedCell, score: str) -> list[tuple[str, str]]:
     """Return the names and formatted values of the statistics of a cell."""
-    cell, against = one.cell, one.comparison
+    cell, against = compared.cell, compared.comparison
     name = score.removesuffix(" (%)")
     facts = [(name, _format_mean(cell, "accuracy", " %" if name != score else ""))]
-    compared = one.method != FULL and against.difference.n
-    if compared:
+    has_difference = compared.method != FULL and against.difference.n
+    if has_difference:
         d = against.difference
         difference = f"{format_fixed(d.mean, 2, sign=True)} points"
         if d.known:
@@ -197,11 +206,11 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
         seeds = f"{d.n} paired seed{'s' * (d.n > 1)}"
         facts.append(("Verdict", f"{against.verdict}, from {seeds}"))
     facts.append(("FLOPs, paper's convention", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
-    if compared:
+    if has_difference:
         facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
     facts.append(("Time", _format_mean(cell, "time_s", " s")))
-    if compared:
-        facts.append(("Time saved", _format_time_saved(one)))
+    if has_difference:
+        facts.append(("Time saved", _format_time_saved(compared)))
     facts.append(("Memory, peak", _format_mean(cell, "memory_bytes", " MiB", MEBI)))
     return [*facts, ("Energy", _format_energy(cell))]
 
@@ -219,8 +228,8 @@ def _format_energy(cell: Cell) -> str:
     return f"{mean} J, idle {format_significant(watts)} W"
 
 
-def _format_time_saved(one: ComparedCell) -> str:
-    against, saved = one.comparison, one.comparison.time_saved
+def _format_time_saved(compared: ComparedCell) -> str:
+    against, saved = compared.comparison, compared.comparison.time_saved
     if not saved.n:
         return "not compared, because the runs used different devices"
     text = f"{format_fixed(100 * saved.mean, 1)} %"

@@ -11,13 +11,13 @@ from bench.strategy_api.built_in import find_built_in
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.document.captions import SLOWED_MARK
-from reports.document.points import format_difference
+from reports.document.difference_column import format_difference
 from reports.document.table import DASH, format_fixed
 from reports.page.dot_plots import Scale
 from reports.pooling import compute_largest_p
 from reports.runs.cells import build_cells
 from reports.runs.run_table import DONE
-from reports.statistics import LEVEL, MARGIN, OPEN, apply_holm, compute_p_different
+from reports.statistics import LEVEL, MARGIN, MARGIN_OPEN, apply_holm, compute_p_different
 
 LITTLE = 0.005  # share of FLOPs; a method that saves at most this much saves no computation
 FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends in an arrow
@@ -27,9 +27,9 @@ FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends
 class MethodResult:
     """Row of the summary table: one method, pooled over the pairs of model and data set.
 
-    difference, flops_saved and saved are formatted text. low, mean, high: positions, in pixels, of
-    the interval and its mean. Each of the three is None if unknown. mean is also None if it is
-    outside the range of the plot.
+    difference, flops_saved, saved: formatted text.
+    low, mean, high: positions, in pixels, of the interval and its mean. Each of the three is None
+    if unknown. mean is also None if it is outside the range of the plot.
     beyond_low, beyond_high: whether the interval exceeds the range, which is drawn as an arrow.
     """
 
@@ -60,21 +60,21 @@ class Summary:
     slowed: bool  # whether any of the runs shared their CPU
 
 
-def build_answer(frame: pd.DataFrame) -> Summary:
+def build_summary(frame: pd.DataFrame) -> Summary:
     """Return the summary of the runs of Table 2."""
     pools = method_rows.pool_compared(method_rows.compare_cells(build_cells(frame)))
     done, wanted = int((frame.state == DONE).sum()), len(frame)
     so_far = f"Preliminary: results of {done} of {wanted} runs. " if 0 < done < wanted else ""
-    methods = {name: one for name, one in pools.items() if not _is_control(name)}
-    controls = {name: one for name, one in pools.items() if _is_control(name)}
+    methods = {name: pooled for name, pooled in pools.items() if not _is_control(name)}
+    controls = {name: pooled for name, pooled in pools.items() if _is_control(name)}
     scale = Scale(-FARTHEST, FARTHEST / 3)
     return Summary(
         so_far + write_headline(methods, controls),
         method_rows.describe_claims(pools),
-        [_build_result(name, one, scale) for name, one in pools.items()],
+        [_build_result(name, pooled, scale) for name, pooled in pools.items()],
         scale.place(0),
         scale.place(-MARGIN),
-        any(one.slowed for one in pools.values()),
+        any(pooled.slowed for pooled in pools.values()),
     )
 
 
@@ -87,14 +87,14 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
     time over the pairs than every other method that pays off. A control is named only if it is
     non-inferior too.
     """
-    if not any(one.pairs for one in pools.values()):
+    if not any(pooled.pairs for pooled in pools.values()):
         return "No conclusion yet, because no method can be compared with full training."
-    paying = {name: one for name, one in pools.items() if one.faster}
-    kept = {name: one for name, one in pools.items() if one.no_worse and not one.faster}
+    paying = {name: pooled for name, pooled in pools.items() if pooled.faster}
+    kept = {name: pooled for name, pooled in pools.items() if pooled.no_worse and not pooled.faster}
     lost = [
         name
-        for name, one in pools.items()
-        if one.verdict in ("inferior", OPEN) and one.p_different < 1 - LEVEL
+        for name, pooled in pools.items()
+        if pooled.verdict in ("inferior", MARGIN_OPEN) and pooled.p_different < 1 - LEVEL
     ]
     undecided = [name for name in pools if name not in (*paying, *kept, *lost)]
     sentences = [
@@ -115,7 +115,8 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
 def _describe_paying(paying: Mapping[str, Pooled]) -> str:
     """Return the sentences on the methods that pay off. `paying` has at least one method."""
     saved = {
-        name: f"{format_fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()
+        name: f"{format_fixed(100 * pooled.time_saved.mean, 0)} %"
+        for name, pooled in paying.items()
     }
     best, *others = sorted(paying, key=lambda name: -paying[name].time_saved.mean)
     without_loss = f"of the training time and loses less than {MARGIN} points of accuracy."
@@ -139,8 +140,8 @@ def _split_by_saving(pools: Mapping[str, Pooled]) -> list[dict[str, Pooled]]:
     Empty groups are left out.
     """
     groups: dict[bool, dict[str, Pooled]] = {False: {}, True: {}}
-    for name, one in pools.items():
-        groups[one.exact_saved <= LITTLE][name] = one
+    for name, pooled in pools.items():
+        groups[pooled.exact_saved <= LITTLE][name] = pooled
     return [group for group in groups.values() if group]
 
 
@@ -149,36 +150,40 @@ def _describe_kept(kept: Mapping[str, Pooled]) -> str:
 
     kept: a group of `_split_by_saving`.
     """
-    saved = {name: f"{format_fixed(100 * one.exact_saved, 0)} %" for name, one in kept.items()}
+    saved = {
+        name: f"{format_fixed(100 * pooled.exact_saved, 0)} %" for name, pooled in kept.items()
+    }
     s = "s" * (len(kept) == 1)
     each = _join_words([f"{name} ({share} of the FLOPs)" for name, share in saved.items()])
     words = f"{each} save computation and lose"
-    if all(one.exact_saved <= LITTLE for one in kept.values()):
+    if all(pooled.exact_saved <= LITTLE for pooled in kept.values()):
         words = f"{_join_words(list(kept))} save{s} no computation and lose{s}"
     elif len(kept) == 1:
         (name,) = kept
         words = f"{name} saves {saved[name]} of the FLOPs and loses"
     words += f" less than {MARGIN} points of accuracy, but"
-    if any(one.slowed for one in kept.values()):
+    if any(pooled.slowed for pooled in kept.values()):
         return (
             f"{words} no speed-up is claimed, because some runs probably shared their CPU with "
             "another process."
         )
-    if all(one.slower for one in kept.values()):
+    if all(pooled.slower for pooled in kept.values()):
         return f"{words} take{s} more time than full training."
     return f"{words} no time saving is shown."
 
 
 def _describe_controls(controls: Mapping[str, Pooled]) -> str:
     """Return sentences on the controls that are non-inferior, or ""."""
-    paying = [name for name, one in controls.items() if one.faster]
-    kept = {name: one for name, one in controls.items() if one.no_worse and not one.faster}
+    paying = [name for name, pooled in controls.items() if pooled.faster]
+    kept = {
+        name: pooled for name, pooled in controls.items() if pooled.no_worse and not pooled.faster
+    }
     sentences = []
     if paying:
         s = "s" * (len(paying) == 1)
         sentences.append(f"{_name_controls(paying)} pay{s} off.")
     for group in _split_by_saving(kept):
-        saved = [one.exact_saved for one in group.values()]
+        saved = [pooled.exact_saved for pooled in group.values()]
         shares = _join_words([f"{format_fixed(100 * share, 0)} %" for share in saved])
         none = all(share <= LITTLE for share in saved)
         what = "no computation" if none else f"{shares} of the FLOPs"
@@ -207,24 +212,26 @@ def _is_ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
     """
     p = {
         i: compute_largest_p(
-            compute_p_different, {pair: best.saved[pair] - one.saved[pair] for pair in best.saved}
+            compute_p_different, {pair: best.saved[pair] - other.saved[pair] for pair in best.saved}
         )
-        for i, one in enumerate(others)  # Pooled.faster requires the times of all pairs
+        for i, other in enumerate(others)  # Pooled.faster requires the times of all pairs
     }
     return all(value < 1 - LEVEL for value in apply_holm(p).values())
 
 
-def _build_result(name: str, one: Pooled, scale: Scale) -> MethodResult:
-    d, s = one.widest, one.time_saved  # the verdict rests on the widest interval
+def _build_result(name: str, pooled: Pooled, scale: Scale) -> MethodResult:
+    d, s = pooled.widest, pooled.time_saved  # the verdict rests on the widest interval
     return MethodResult(
         name,
         _is_control(name),
-        one.verdict,
-        one.faster,
-        method_rows.format_pairs(one),
+        pooled.verdict,
+        pooled.faster,
+        method_rows.format_pairs(pooled),
         format_difference(d.mean, d.low, d.high),
-        f"{format_fixed(100 * one.exact_saved, 1)} %" if one.pairs else DASH,
-        f"{format_fixed(100 * s.mean, 1)} %{f' {SLOWED_MARK}' * bool(one.slowed)}" if s.n else DASH,
+        f"{format_fixed(100 * pooled.exact_saved, 1)} %" if pooled.pairs else DASH,
+        f"{format_fixed(100 * s.mean, 1)} %{f' {SLOWED_MARK}' * bool(pooled.slowed)}"
+        if s.n
+        else DASH,
         scale.place(d.low) if d.known else None,
         scale.place(d.mean) if scale.low <= d.mean <= scale.high else None,
         scale.place(d.high) if d.known else None,

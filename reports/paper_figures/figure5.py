@@ -11,8 +11,16 @@ from reports import statistics
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import Drawing, Report
-from reports.document.table import Row, Table, percent_column, rounded_column, text_column
-from reports.figures.freezing_moment import draw_freezing_moments
+from reports.document.table import (
+    MEBI,
+    PAIR_COLUMNS,
+    Row,
+    Table,
+    percent_column,
+    rounded_column,
+    text_column,
+)
+from reports.figures.freeze_steps import draw_freeze_steps
 from reports.figures.memory_curves import draw_memory_curves
 from reports.runs.cells import build_cells
 from reports.runs.epochs import read_epochs
@@ -20,7 +28,6 @@ from reports.runs.run_table import Reader
 
 TITLE = "Figure 5: memory during training and freezing moments"
 SHOWN = "resnet50"  # the model of Figure 5b in the paper
-MEBI = 2.0**20
 MEMORY = (
     "Memory is the sum of the bytes that autograd saves for the backward pass, parameters, "
     "gradients and optimizer state, at the end of an epoch. “Saved at the end” compares the memory "
@@ -28,7 +35,6 @@ MEMORY = (
     "compares the means over all epochs. Both are shares of the memory of full training, paired by "
     "seed and averaged over the seeds."
 )
-PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 COLUMNS = (
     text_column("Method", "method"),
     text_column("Seeds", "seeds"),
@@ -42,19 +48,22 @@ COLUMNS = (
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Return the report on Figures 5a and 5b, with a table of the numbers of Figure 5a."""
     lines = read_epochs(frame, reader.results)
-    moments = reader.freezing(frame)
+    freeze_steps = reader.read_freeze_steps(frame)
     groups = build_cells(frame)
     table = Table(
         f"{TITLE} ({profile.name} profile)",
         COLUMNS,
         build_rows(frame, lines, profile),
-        PAIR,
-        [profile.sentence, *captions.describe_setting(groups, profile), MEMORY,
+        PAIR_COLUMNS,
+        [profile.sentence, *captions.describe_devices_and_predictor(groups, profile), MEMORY,
          *captions.list_failures(groups, profile)],
     )  # fmt: skip
     datasets = list(dict.fromkeys(frame.dataset))
-    drawings = [_draw_memory(lines[lines.dataset == d], d, profile) for d in datasets]
-    drawings += [_draw_moments(moments[moments.dataset == d], d, profile) for d in datasets]
+    drawings = [_make_memory_drawing(lines[lines.dataset == d], d, profile) for d in datasets]
+    drawings += [
+        _make_freeze_steps_drawing(freeze_steps[freeze_steps.dataset == d], d, profile)
+        for d in datasets
+    ]
     return Report(
         "figure5",
         TITLE,
@@ -129,7 +138,7 @@ def _average_end(lines: pd.DataFrame, first: bool) -> float:
     return float((ends.first() if first else ends.last()).mean())
 
 
-def _draw_memory(lines: pd.DataFrame, dataset: str, profile: Profile) -> Drawing:
+def _make_memory_drawing(lines: pd.DataFrame, dataset: str, profile: Profile) -> Drawing:
     title = f"Figure 5a: memory during training, {profile.format_name(dataset)}"
     return Drawing(
         "figure5a",
@@ -142,13 +151,15 @@ def _draw_memory(lines: pd.DataFrame, dataset: str, profile: Profile) -> Drawing
     )
 
 
-def _draw_moments(moments: pd.DataFrame, dataset: str, profile: Profile) -> Drawing:
+def _make_freeze_steps_drawing(
+    freeze_steps: pd.DataFrame, dataset: str, profile: Profile
+) -> Drawing:
     title = f"Figure 5b: freezing moments of the layers, {profile.format_name(dataset)}"
-    here = moments[moments.model == SHOWN]
+    here = freeze_steps[freeze_steps.model == SHOWN]
     return Drawing(
         "figure5b",
         title,
         "A point is a layer of one seed, at the epoch at which it froze. A hollow point on the "
         "line “never” is a layer that trained to the end. Table 2 shows the other models.",
-        lambda: draw_freezing_moments(here, profile, title),
+        lambda: draw_freeze_steps(here, profile, title),
     )

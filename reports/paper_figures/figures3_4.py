@@ -34,10 +34,11 @@ def write_curves(
 ) -> list[Path]:
     """Write Figures 3 and 4 of the wanted runs (see reports.runs.run_table) into the folder `out`.
 
-    wanted: runs of the strategy record with gradient = true. results: the results folder. profile:
-    as in reports.publishing.build.build_report. Returns the files, with the text for a terminal
-    first. Raises UserError if a result is damaged, a recording is missing, or `out` cannot be
-    written.
+    wanted: runs of the strategy record with gradient = true.
+    results: the results folder.
+    profile: as in reports.publishing.build.build_report.
+    Returns the files, with the text for a terminal first. Raises UserError if a result is damaged,
+    a recording is missing, or `out` cannot be written.
     """
     described, frame = Profile.of(profile), run_table.read_runs(wanted, results)
     if frame.empty:

@@ -62,14 +62,16 @@ def build_report(
 ) -> Report:
     """Return the report of the wanted runs (see reports.runs.run_table) without writing files.
 
-    name: table or figure of the paper, `leaderboard`, or the name of a user's sweep. reader: reader
-    of the results folder. Reports of several tables share it, so that each result is read once.
-    profile: values for Profile.of. title: title of the report, required for a user's sweep. Raises
-    UserError if no report has this name, a result is damaged, or no run is wanted.
+    name: table or figure of the paper, `leaderboard`, or the name of a user's sweep.
+    reader: reader of the results folder. Reports of several tables share it, so that each result is
+    read once.
+    profile: values for Profile.of.
+    title: title of the report, required for a user's sweep.
+    Raises UserError if no report has this name, a result is damaged, or no run is wanted.
     """
     if name not in BUILDERS and not title:
         raise make_unknown_error("report", name, list(BUILDERS))
-    frame = reader.runs(wanted)
+    frame = reader.read_runs(wanted)
     if frame.empty:
         raise UserError(f"{name} has no runs; check the sweep file")
     if name not in BUILDERS:
@@ -77,7 +79,7 @@ def build_report(
     return BUILDERS[name](frame, reader, Profile.of(profile))
 
 
-def write(
+def write_report(
     name: str,
     wanted: Iterable[Mapping[str, Any]],
     results: Path | Reader,
@@ -87,9 +89,9 @@ def write(
 ) -> Report:
     """Build a report, write its files into `out`, and return it with their paths in `files`.
 
-    results: the results folder, or a reader of this folder that several reports share. name,
-    wanted, profile, title: as for `build_report`. Raises UserError as `build_report` does, and if
-    `out` cannot be written.
+    results: the results folder, or a reader of this folder that several reports share.
+    name, wanted, profile, title: as for `build_report`.
+    Raises UserError as `build_report` does, and if `out` cannot be written.
     """
     reader = results if isinstance(results, Reader) else Reader(results)
     report = build_report(name, wanted, reader, profile, title)

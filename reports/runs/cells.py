@@ -45,11 +45,6 @@ class Cell:
         return sum(run["state"] == FAILED for run in self.runs)
 
     @property
-    def lost(self) -> int:
-        """Number of runs that diverged or failed."""
-        return self.diverged + self.failed
-
-    @property
     def resumed(self) -> int:
         """Number of finished runs that were interrupted and resumed."""
         return sum(run["resumed"] for run in self.finished)
@@ -81,16 +76,16 @@ class Cell:
         return statistics.compute_sample_sd(self.values(key))
 
 
-def build_cells(frame: pd.DataFrame, by: Sequence[str] = ROLES) -> list[Cell]:
+def build_cells(frame: pd.DataFrame) -> list[Cell]:
     """Return the cells of a frame, sorted by their roles in order of first appearance.
 
-    by: columns of the roles. Raises UserError if two runs of a cell have different settings or the
+    Raises UserError if two runs of a cell have different settings or the
     same seed.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in frame.to_dict("records"):
         row = {str(key): value for key, value in run.items()}
-        groups.setdefault(tuple(str(row[role]) for role in by), []).append(row)
+        groups.setdefault(tuple(str(row[role]) for role in ROLES), []).append(row)
     for roles, runs in groups.items():
         _check(roles, runs)
     names = [list(dict.fromkeys(column)) for column in zip(*groups, strict=True)]

@@ -21,9 +21,11 @@ from reports.runs.sample_scores import read_sample_scores
 class Side:
     """One side of a comparison: runs that differ in their seed only.
 
-    name: as the user typed it. runs: rows of the exported table. planned: number of runs that a
-    sweep plans, including runs that do not exist yet; 0 means as many as `runs`. results: results
-    folder, needed for intervals that cover the test draw.
+    name: as the user typed it.
+    runs: rows of the exported table.
+    planned: number of runs that a sweep plans, including runs that do not exist yet; 0 means as
+    many as `runs`.
+    results: results folder, needed for intervals that cover the test draw.
     """
 
     name: str
@@ -65,8 +67,9 @@ class Side:
 def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
     """Return the runs whose run id or cell id begins with `name`, as a Side.
 
-    cells: whether to return all runs of the cell if `name` begins the id of one run. root: the
-    results folder. Raises UserError if no id begins with `name`, or if the match is ambiguous.
+    cells: whether to return all runs of the cell if `name` begins the id of one run.
+    root: the results folder.
+    Raises UserError if no id begins with `name`, or if the match is ambiguous.
     """
     runs = results.runs
     begins = {key: runs[key].str.startswith(name) for key in ("run", "cell")}

@@ -134,9 +134,10 @@ _APART = (*_SPEC, "id", "cell", "strategy", "options", "contents", "paths", "kee
 class Results:
     """Frames of a results folder. `RUNS` and `DECISIONS` describe their columns.
 
-    runs: one row per run. decisions: one row per layer and freezing stage at which a strategy
-    decided. Strategies that switch often record only which layers are frozen. The decisions of
-    these strategies have one row per layer that changed.
+    runs: one row per run.
+    decisions: one row per layer and freezing stage at which a strategy decided. Strategies that
+    switch often record only which layers are frozen. The decisions of these strategies have one row
+    per layer that changed.
     """
 
     runs: pd.DataFrame
@@ -163,14 +164,14 @@ def read_results(results: Path) -> Results:
     for folder, spec in specs.items():
         check_owner(folder, "spec.json", spec["id"])
     reader = Reader(results)
-    frame = reader.runs({k: s[k] for k in ("id", "cell", "seed")} for s in specs.values())
+    frame = reader.read_runs({k: s[k] for k in ("id", "cell", "seed")} for s in specs.values())
     measured = {str(row["id"]): row for row in frame.to_dict("records")}
     rows = []
     decisions: list[dict[str, Any]] = []
     for folder, spec in specs.items():
         row = {str(key): value for key, value in measured[spec["id"]].items()}
         result = read_json(folder / "result.json") if (folder / "result.json").exists() else {}
-        rows.append(_make_run(folder, spec, row, result))
+        rows.append(_make_run(spec, row, result))
         if row["state"] == DONE:
             decisions += _list_decisions(folder, spec["id"], result)
     return Results(make_frame(rows, RUNS), make_frame(decisions, DECISIONS))
@@ -215,9 +216,7 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / 'spec.json'} has no {error}; delete its folder") from None
 
 
-def _make_run(
-    folder: Path, spec: dict[str, Any], row: dict[str, Any], result: dict[str, Any]
-) -> dict[str, Any]:
+def _make_run(spec: dict[str, Any], row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     flops, layers = result.get("flops", {}), result.get("layers", [])
     others = {key: value for key, value in spec.items() if key not in (*_APART, "results_version")}
     return {
@@ -276,8 +275,9 @@ def _expand(
     """Return layer, decision, score and threshold of each layer for one line of decisions.jsonl.
 
     A full line gives the one layer that the strategy judged. A compact line gives the layers that
-    changed, without score and threshold (see bench.results.decisions). line: one line of the
-    decisions file. frozen: layers that were frozen before.
+    changed, without score and threshold (see bench.results.decisions).
+    line: one line of the decisions file.
+    frozen: layers that were frozen before.
     """
     if "frozen" not in line:
         return [(line["layer"], line["freeze"], line["score"], line["threshold"])]

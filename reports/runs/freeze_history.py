@@ -37,9 +37,9 @@ class FreezeStage:
 class FreezeHistory:
     """Freeze history of a finished run.
 
-    names: names of the layers, from the input on. decided: number of freezing stages with a
-    decision. known: whether the run folder has a decisions file. Without this file, `stages` is
-    empty.
+    names: names of the layers, from the input on.
+    decided: number of freezing stages with a decision.
+    known: whether the run folder has a decisions file. Without this file, `stages` is empty.
     """
 
     names: Sequence[str]

@@ -23,7 +23,8 @@ SETTLED = 0.01  # maximum range of CKA from an epoch to the end at which a curve
 class Gradient:
     """Gradient of a layer's weight tensor at one step.
 
-    layer, name: index and name of the layer. values: the gradient, flattened to shape (n,).
+    layer, name: index and name of the layer.
+    values: the gradient, flattened to shape (n,).
     """
 
     layer: int
@@ -42,14 +43,14 @@ def read_curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     for run, path, result in _iterate_finished(frame, results):
         cka, biased, probes = (_read_tensor(path, key) for key in ("cka", "cka_biased", "probes"))
         names = [layer["name"] for layer in result["layers"]][: cka.shape[1]]
-        moments, layers = len(probes), np.arange(len(names))
+        count, layers = len(probes), np.arange(len(names))
         parts.append(
             pd.DataFrame(
                 {
                     "id": run["id"],
-                    "layer": layers.repeat(moments),
-                    "name": np.repeat(names, moments),
-                    "depth": (layers / max(1, len(names) - 1)).repeat(moments),
+                    "layer": layers.repeat(count),
+                    "name": np.repeat(names, count),
+                    "depth": (layers / max(1, len(names) - 1)).repeat(count),
                     "epoch": np.tile(probes * run["steps"] / run["steps_per_epoch"], len(names)),
                     "cka": cka.T.ravel(),
                     "cka_biased": biased.T.ravel(),

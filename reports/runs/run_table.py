@@ -80,7 +80,7 @@ class Reader:
         self._layers: dict[str, list[Any]] = {}  # by run id: index, name, frozen_at_step
         self._weights: dict[str, list[int]] = {}
 
-    def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    def read_runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         """Return one row per wanted run.
 
         Columns: the keys of the wanted run, `state`, `reason`, `device`, `commit`, `metric`,
@@ -96,7 +96,7 @@ class Reader:
             frame[key] = frame[key].astype(float) if rows else pd.Series(dtype=float)
         return frame
 
-    def freezing(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def read_freeze_steps(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return one row per layer of each finished run.
 
         Columns: the run's roles and seed, `layer`, `name`, `frozen_at` (in epochs; NaN if the layer
@@ -117,7 +117,7 @@ class Reader:
             columns["epochs"] += [run["steps"] / steps] * len(layers)
         return pd.DataFrame(columns)
 
-    def weights(self, run_id: str) -> list[int]:
+    def count_weights(self, run_id: str) -> list[int]:
         """Return the number of weights of each layer of a finished run; the head is the last.
 
         Norms and biases are not counted. The list is empty for old results without these numbers.
@@ -161,13 +161,8 @@ class Reader:
 
 
 def read_runs(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
-    """Return the wanted runs (see `Reader.runs`)."""
-    return Reader(results).runs(wanted)
-
-
-def read_freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """Return the layers of the finished runs of a frame (see `Reader.freezing`)."""
-    return Reader(results).freezing(frame)
+    """Return the wanted runs (see `Reader.read_runs`)."""
+    return Reader(results).read_runs(wanted)
 
 
 def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:

@@ -23,8 +23,9 @@ class SampleScores:
     """Evaluation samples of a run.
 
     contributions: contribution of each sample to the score in points, float64 (N,). Their mean is
-    the run's score. sources: ids of the sources of each sample, int64 (N, k). A source has the same
-    id in all runs on a data set.
+    the run's score.
+    sources: ids of the sources of each sample, int64 (N, k). A source has the same id in all runs
+    on a data set.
     """
 
     contributions: NDArray[np.float64]

@@ -45,7 +45,11 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
     images = [cell for cell in cells if cell.runs[0].get("kind") not in LANGUAGE]
     texts = [cell for cell in cells if cell.runs[0].get("kind") in LANGUAGE]
     here = f"({profile.name} profile)"
-    notes = [profile.sentence, *captions.describe_setting(cells, profile), captions.SHARED]
+    notes = [
+        profile.sentence,
+        *captions.describe_devices_and_predictor(cells, profile),
+        captions.SHARED,
+    ]
     notes += captions.list_failures(cells, profile)
     score = captions.name_score(set(frame.metric))
     points = build_against_full(frame, profile, None, TITLE, (), score, captions.SHARED)
@@ -83,10 +87,10 @@ def _measure_targets(
     """Return how soon full training and each method at its defaults reach the target."""
     full = make_full_points({cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL})
     found = {FULL: measure_time_to_target(full, reader.results)}
-    for one in standings:
-        if not one.contestant.is_control:
-            points = list(contestants[one.contestant.name].defaults.values())
-            found[one.contestant.name] = measure_time_to_target(points, reader.results)
+    for standing in standings:
+        if not standing.contestant.is_control:
+            points = list(contestants[standing.contestant.name].defaults.values())
+            found[standing.contestant.name] = measure_time_to_target(points, reader.results)
     return found
 
 

@@ -10,10 +10,10 @@ from itertools import chain
 import pandas as pd
 
 from bench.spec import FULL
-from reports.comparison.accuracy_cost_drawing import draw_front
+from reports.comparison.accuracy_cost_drawing import make_accuracy_cost_drawing
 from reports.comparison.against_full_table import (
     LOST_AND_SAVED,
-    THEIRS,
+    PRINTED_COLUMNS,
     TIME_SAVED,
     build_against_full,
     select_printed,
@@ -82,7 +82,9 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
         against=against,
         compact=compact,
     )
-    return built.report("table1", TITLE, frame, draw_front("table1", frame, profile))
+    return built.make_report(
+        "table1", TITLE, frame, make_accuracy_cost_drawing("table1", frame, profile)
+    )
 
 
 def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
@@ -102,7 +104,7 @@ def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> l
     for cell, run in zip(frame.cell, frame.reference, strict=True):
         references.setdefault(cell, []).extend([run] if run else [])
     wanted = [{"id": run} for run in dict.fromkeys(chain(*references.values()))]
-    runs = {run["id"]: run for run in reader.runs(wanted).to_dict("records")}
+    runs = {run["id"]: run for run in reader.read_runs(wanted).to_dict("records")}
     longer: list[Row] = []
     for row in rows:
         used = references[str(row["cell"])]
@@ -127,7 +129,7 @@ def build_against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple
         rounded_column(f"Reference's training ({unit})", "reference_exact", 4, flops),
         percent_column("Saved with the reference (%)", "saved_with_reference"),
         TIME_SAVED,
-        *select_printed(THEIRS, rows),
+        *select_printed(PRINTED_COLUMNS, rows),
     )
 
 

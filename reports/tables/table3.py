@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.comparison.accuracy_cost_drawing import draw_front
+from reports.comparison.accuracy_cost_drawing import make_accuracy_cost_drawing
 from reports.comparison.against_full_table import build_against_full
 from reports.document import captions
 from reports.document.profile import Profile
@@ -22,4 +22,6 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
     """Return the report of Table 3 with its plot of accuracy against computation."""
     notes = [CAPTION, captions.AUTOFREEZE_FROM_SCRATCH]
     built = build_against_full(frame, profile, 3, TITLE, notes, conditional=captions.FROM_SCRATCH)
-    return built.report("table3", TITLE, frame, draw_front("table3", frame, profile))
+    return built.make_report(
+        "table3", TITLE, frame, make_accuracy_cost_drawing("table3", frame, profile)
+    )

@@ -35,7 +35,7 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
         for cell in found.cells
     }
     rows = [
-        {**row, "with_replacement": smaller[cell.roles[:2]].get(OPTION.value(cell))}
+        {**row, "with_replacement": smaller[cell.roles[:2]].get(OPTION.get_value(cell))}
         for cell, row in zip(found.cells, found.rows, strict=True)
     ]
     return sensitivity_table.build_report(
@@ -59,7 +59,7 @@ def compute_small_shares(
     """
     here = frame[(frame.model == model) & (frame.dataset == dataset)]
     for run in here[here.state == DONE].id:
-        weights = reader.weights(run)
+        weights = reader.count_weights(run)
         if weights:
             sizes = {float(options.get(OPTION.option, 0)) for options in here.options}
             return {n: sum(w < n for w in weights[:-1]) / (len(weights) - 1) for n in sizes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.comparison.accuracy_cost_drawing import draw_front
+from reports.comparison.accuracy_cost_drawing import make_accuracy_cost_drawing
 from reports.comparison.against_full_table import build_against_full
 from reports.document.profile import Profile
 from reports.document.report import Report
@@ -26,4 +26,6 @@ PREDICTOR = "SmartFRZ's predictor was trained on image networks only, like the p
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Return the report of Table 6 with its plot of scores against computation."""
     built = build_against_full(frame, profile, 6, TITLE, [METRICS, PREDICTOR, DROPOUT], SCORE)
-    return built.report("table6", TITLE, frame, draw_front("table6", frame, profile, SCORE.lower()))
+    return built.make_report(
+        "table6", TITLE, frame, make_accuracy_cost_drawing("table6", frame, profile, SCORE.lower())
+    )

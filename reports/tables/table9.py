@@ -7,7 +7,7 @@ import pandas as pd
 from reports.comparison import sensitivity_table
 from reports.comparison.sensitivity import VariedOption, build_sensitivity
 from reports.document import captions
-from reports.document.interval_note import describe_short_intervals
+from reports.document.autofreeze_note import describe_short_intervals
 from reports.document.profile import Profile
 from reports.document.report import Report
 from reports.runs.run_table import Reader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.comparison.accuracy_cost_drawing import draw_front
+from reports.comparison.accuracy_cost_drawing import make_accuracy_cost_drawing
 from reports.comparison.against_full_table import build_against_full
 from reports.comparison.equal_cost_table import has_one_metric
 from reports.comparison.pooled_table import add_pooled
@@ -27,4 +27,6 @@ def build_report(name: str, title: str, frame: pd.DataFrame, profile: Profile) -
         build_cells(frame)
     ):
         built = add_pooled(built, None, title, profile, conditional)
-    return built.report(name, title, frame, draw_front(name, frame, profile, score.lower()))
+    return built.make_report(
+        name, title, frame, make_accuracy_cost_drawing(name, frame, profile, score.lower())
+    )

@@ -27,7 +27,10 @@ def test_the_interval_that_claims_rest_on_covers_effects_that_vary_by_model(mode
     draws = [draw_pairs(generator, model_sd) for _ in range(4000)]
     widest = [compute_widest_interval(values) for values in draws]
     pairs = [compute_t_interval(list(values.values())) for values in draws]
-    covered = [sum(one.low <= 0 <= one.high for one in some) / 4000 for some in (widest, pairs)]
+    covered = [
+        sum(interval.low <= 0 <= interval.high for interval in some) / 4000
+        for some in (widest, pairs)
+    ]
     assert covered[0] >= 0.93
     assert all(w.low <= p.low and w.high >= p.high for w, p in zip(widest, pairs, strict=True))
     if model_sd == 1.0:

@@ -22,9 +22,9 @@ TWO_WAY = 555.55555556
 
 
 def test_variances_equal_those_of_statsmodels():
-    one = compute_residuals({0: DIFFERENCES}, {0: SOURCES[:, None]})
-    assert one.compute_variance().total == pytest.approx(ONE_WAY)
-    assert one.df == 5 - 1
+    residuals = compute_residuals({0: DIFFERENCES}, {0: SOURCES[:, None]})
+    assert residuals.compute_variance().total == pytest.approx(ONE_WAY)
+    assert residuals.df == 5 - 1
     two = compute_residuals({0: CROSSED}, {0: np.stack([LEFT, RIGHT], axis=1)})
     # Seven sources: statsmodels was asked not to correct for their number.
     assert two.compute_variance().total == pytest.approx(TWO_WAY * 7 / 6 * 49 / 31)
@@ -116,20 +116,20 @@ def test_models_share_the_draw_of_a_data_set():
     draw = np.random.default_rng(0)
     sources = {0: np.repeat(np.arange(30), 2)[:, None]}
     values = {data: {0: draw.standard_normal(60)} for data in ("digits", "symbols")}
-    one = {
+    residuals = {
         (model, data): compute_residuals(values[data], sources).average()
         for model in "abcd"
         for data in values
     }
-    single = [one["a", data].compute_variance().total for data in values]
-    for groups in ([[pair] for pair in one], [[(m, d) for d in values] for m in "abcd"]):
-        pooled = compute_pooled_variances(one, groups)
+    single = [residuals["a", data].compute_variance().total for data in values]
+    for groups in ([[pair] for pair in residuals], [[(m, d) for d in values] for m in "abcd"]):
+        pooled = compute_pooled_variances(residuals, groups)
         # All models have the same differences, so averaging over them removes nothing.
         assert [v.total for v in pooled] == pytest.approx([v / 4 for v in single])
-    by_model = compute_pooled_variances(one, groups)
+    by_model = compute_pooled_variances(residuals, groups)
     assert [v.shared for v in by_model] == pytest.approx([v / 4 for v in single])
     assert [v.df for v in by_model] == [29, 29]
-    alone = compute_pooled_variances({k: v for k, v in one.items() if k[1] == "digits"},
+    alone = compute_pooled_variances({k: v for k, v in residuals.items() if k[1] == "digits"},
                                      [[(m, "digits")] for m in "abcd"])  # fmt: skip
     assert [v.total for v in alone] == pytest.approx([single[0]])
 

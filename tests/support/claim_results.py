@@ -62,7 +62,7 @@ def make_frames(
     memory: Mapping[str, float] = SAVED_MEMORY,
     order: Iterable[int] = (1, 0, *range(2, LAYERS)),
 ) -> dict[str, pd.DataFrame]:
-    """Return a frame of runs per table, and the frames "epochs" and "moments" of figure5.
+    """Return a frame of runs per table, and the frames "epochs" and "freeze_steps" of figure5.
 
     kinds: values of each method; methods that are missing equal full training.
     noise: relative size of the random changes. memory: share of memory that SmartFRZ saves.
@@ -73,8 +73,8 @@ def make_frames(
     frames["epochs"] = pd.DataFrame(
         [line for run in runs for line in make_epochs(run, memory, noise)]
     )
-    frames["moments"] = pd.DataFrame(
-        [row for run in runs for row in make_moments(run, order, noise)]
+    frames["freeze_steps"] = pd.DataFrame(
+        [row for run in runs for row in make_freeze_steps(run, order, noise)]
     )
     return frames
 
@@ -119,7 +119,7 @@ def make_epochs(
                "epoch": epoch, "memory_bytes": 1e8 * share * about}  # fmt: skip
 
 
-def make_moments(
+def make_freeze_steps(
     run: Mapping[Hashable, Any], order: Iterable[int], noise: float
 ) -> Iterator[dict[Hashable, Any]]:
     draw = random.Random(run["id"] + "moments")

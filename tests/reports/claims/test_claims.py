@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.claims import criteria, evidence, paper_ranges, verdict_rules
+from reports.claims import criteria, evidence, outcome_rules, printed_ranges
 from reports.claims.claims import list_claims
 from reports.claims.layer_criteria import correlate_order, count_inversions
-from reports.claims.report import build_report
+from reports.claims.report import build_claims_report
 from reports.claims.setting_criteria import require_similar
 from reports.document.csv_file import format_csv
 from reports.document.latex import format_latex
@@ -53,7 +53,7 @@ ORDER, FRONT = (
 
 
 def judged(text, frames):
-    return CLAIMS[text].criterion(frames).verdict
+    return CLAIMS[text].criterion(frames).outcome
 
 
 @pytest.mark.parametrize("text", CLAIMS)
@@ -64,10 +64,10 @@ def test_claim_holds_on_runs_that_support_it(text):
 @pytest.mark.parametrize(("low", "high"), [(1.0, 2.0), (-2.0, -1.0)])
 def test_two_seeds_decide_nothing(low, high):
     two, three = (Interval((low + high) / 2, low, high, n) for n in (2, 3))
-    for rule in (verdict_rules.check_above, verdict_rules.check_below):
+    for rule in (outcome_rules.check_above, outcome_rules.check_below):
         assert rule([two], 0.0) == "undecided"
         assert rule([three], 0.0) != "undecided"
-    assert verdict_rules.check_above([three, two], 0.0) != "holds"
+    assert outcome_rules.check_above([three, two], 0.0) != "holds"
 
 
 @pytest.mark.parametrize("text", CLAIMS)
@@ -92,7 +92,7 @@ GONE = {n: without_the_last_seed(f) if "state" in f else f for n, f in GOOD.item
 @pytest.mark.parametrize("text", CLAIMS)
 def test_outcome_is_open_if_one_run_or_all_are_missing(text):
     found = CLAIMS[text].criterion(GONE)
-    assert found.verdict == "undecided"
+    assert found.outcome == "undecided"
     assert " of " in found.ours
     assert judged(text, {}) == "undecided"
     assert "is not part of this report" in CLAIMS[text].criterion({}).ours
@@ -103,7 +103,7 @@ def test_times_of_different_devices_are_not_compared():
     table2.loc[table2.method == "full", "device"] = "another"
     time = CLAIMS["SmartFRZ saves training time compared with full training."]
     found = time.criterion(GOOD | {"table2": table2})
-    assert found.verdict == "undecided"
+    assert found.outcome == "undecided"
     assert "devices" in found.ours
 
 
@@ -115,10 +115,10 @@ def test_times_of_runs_that_shared_their_cpu_are_not_compared():
         found = CLAIMS[text].criterion(GOOD | {"table2": table2})
         # The time for decisions is measured in CPU time.
         if timed and "predictor" not in text and "norms" not in text:
-            assert found.verdict == "undecided"
+            assert found.outcome == "undecided"
             assert "shared their CPU" in found.ours
         elif text != REALISED:
-            assert found.verdict == "holds"
+            assert found.outcome == "holds"
 
 
 def test_share_of_decisions_uses_cpu_time_on_cpu_and_wall_time_on_gpu():
@@ -129,7 +129,7 @@ def test_share_of_decisions_uses_cpu_time_on_cpu_and_wall_time_on_gpu():
     slow["cuda_allocated"] = 1e9
     found = claim.criterion(GOOD | {"table2": slow})
     assert found.ours == "30.00 to 30.00 % of training time"
-    assert found.verdict == "does not hold"
+    assert found.outcome == "does not hold"
 
 
 ENDS = st.floats(-10, 10)
@@ -141,25 +141,25 @@ INTERVALS = st.lists(
 @given(INTERVALS, ENDS)
 def test_above_and_below_are_symmetric_and_never_both_hold(intervals, threshold):
     mirrored = [Interval(-i.mean, -i.high, -i.low, i.n) for i in intervals]
-    assert verdict_rules.check_above(intervals, threshold) == verdict_rules.check_below(
+    assert outcome_rules.check_above(intervals, threshold) == outcome_rules.check_below(
         mirrored, -threshold
     )
-    verdicts = {
-        verdict_rules.check_above(intervals, threshold),
-        verdict_rules.check_below(intervals, threshold),
+    outcomes = {
+        outcome_rules.check_above(intervals, threshold),
+        outcome_rules.check_below(intervals, threshold),
     }
-    assert verdicts != {"holds"}
+    assert outcomes != {"holds"}
 
 
 @given(INTERVALS.filter(bool), ENDS)
 def test_interval_with_unknown_ends_decides_nothing(intervals, threshold):
     unknown = Interval(0.0, math.nan, math.nan, 1)
-    assert verdict_rules.check_above([unknown], threshold) == "undecided"
-    assert verdict_rules.check_above([*intervals, unknown], threshold) != "holds"
+    assert outcome_rules.check_above([unknown], threshold) == "undecided"
+    assert outcome_rules.check_above([*intervals, unknown], threshold) != "holds"
 
 
-def layers(*moments):
-    return pd.DataFrame({"layer": range(len(moments)), "frozen_at": moments})
+def layers(*freeze_steps):
+    return pd.DataFrame({"layer": range(len(freeze_steps)), "frozen_at": freeze_steps})
 
 
 def test_inversions_and_rank_correlation_of_the_freezing_order():
@@ -174,16 +174,18 @@ def test_inversions_and_rank_correlation_of_the_freezing_order():
 
 def test_values_of_the_paper_are_computed_from_its_tables():
     assert (
-        paper_ranges.format_savings(1, "cka_oracle", "full", "tflops")
+        printed_ranges.format_savings(1, "cka_oracle", "full", "tflops")
         == "mean 45.98 %, from 44.18 to 47.78"
     )
-    scratch = paper_ranges.format_savings(3, "smartfrz", "full", "time_min")
+    scratch = printed_ranges.format_savings(3, "smartfrz", "full", "time_min")
     assert scratch == "mean 22.36 %, from 20.38 to 24.33"  # "22.4 % on average" in its text
-    assert paper_ranges.format_differences(2, "smartfrz", "linear").startswith(
+    assert printed_ranges.format_differences(2, "smartfrz", "linear").startswith(
         "mean +0.68 points"
     )  # "0.7"
     # Only the settings that the claim names are compared.
-    assert paper_ranges.format_lead(9, "M", 4, 2, 3) == "M 4 − M 2: +0.05, M 4 − M 3: −0.04 points"
+    assert (
+        printed_ranges.format_lead(9, "M", 4, 2, 3) == "M 4 − M 2: +0.05, M 4 − M 3: −0.04 points"
+    )
 
 
 def test_setting_is_best_only_if_it_is_best_in_every_pair():
@@ -192,12 +194,12 @@ def test_setting_is_best_only_if_it_is_best_in_every_pair():
     claim = CLAIMS["Linear freezing is best at t0 = 0.5."]
     for first, second in ((frame, worse), (worse, frame)):
         found = claim.criterion(GOOD | {"table8": pd.concat([first, second])})
-        assert found.verdict == "does not hold"
+        assert found.outcome == "does not hold"
         assert "−7.00" in found.ours
 
 
 def test_table_has_one_row_per_claim_in_every_format():
-    built = build_report(GOOD, HERE)
+    built = build_claims_report(GOOD, HERE)
     assert isinstance(built, Report)
     (table,) = built.parts
     assert len(table.rows) == len(CLAIMS) >= 15
@@ -219,7 +221,7 @@ def test_a_rule_shows_the_threshold_that_judges():
 
 
 @pytest.mark.parametrize(
-    ("ends", "least", "verdict", "shown"),
+    ("ends", "least", "outcome", "shown"),
     [
         ((0.0004, 0.031), 0.0, "holds", "1.6 % [0.04, 3.1]"),
         ((-0.0004, 0.031), 0.0, "undecided", "1.5 % [0.0, 3.1]"),
@@ -228,16 +230,16 @@ def test_a_rule_shows_the_threshold_that_judges():
         ((0.4416, 0.5), 0.4418, "undecided", "47.1 % [44.16, 50.0]"),  # not 44.2
     ],
 )
-def test_an_end_of_a_share_is_not_rounded_onto_the_threshold(ends, least, verdict, shown):
-    one = Interval(sum(ends) / 2, *ends, 5)
-    assert verdict_rules.check_above([one], least) == verdict
-    assert criteria.format_percent(one, least) == shown
+def test_an_end_of_a_share_is_not_rounded_onto_the_threshold(ends, least, outcome, shown):
+    share = Interval(sum(ends) / 2, *ends, 5)
+    assert outcome_rules.check_above([share], least) == outcome
+    assert criteria.format_percent(share, least) == shown
 
 
 def test_an_unknown_interval_is_shown_as_its_mean():
-    one = Interval(0.4, math.nan, math.nan, 1)
-    assert criteria.format_percent(one, 0.0) == "40.0 %"
-    assert criteria.format_ratio(one, 0.9) == "0.40"
+    interval = Interval(0.4, math.nan, math.nan, 1)
+    assert criteria.format_percent(interval, 0.0) == "40.0 %"
+    assert criteria.format_ratio(interval, 0.9) == "0.40"
 
 
 def test_every_rule_shows_on_which_side_of_its_own_threshold_the_values_are(monkeypatch):
@@ -253,12 +255,12 @@ def test_every_rule_shows_on_which_side_of_its_own_threshold_the_values_are(monk
         (criteria.require_realised("table2", "smartfrz", 0.9), "1.00 [0.9004, 1.10]"),
     ):
         found = criterion({})
-        assert found.verdict == "holds"
+        assert found.outcome == "holds"
         assert shown in found.ours
 
 
 def test_notes_say_why_savings_differ_from_those_of_the_tables():
-    (table,) = build_report(GOOD, HERE).parts
+    (table,) = build_claims_report(GOOD, HERE).parts
     assert any("geometric mean" in note and "ratio of the mean FLOPs" in note
                for note in table.notes)  # fmt: skip
 
@@ -266,5 +268,5 @@ def test_notes_say_why_savings_differ_from_those_of_the_tables():
 def test_page_shows_the_outcomes(tmp_path):
     frame = run_table.read_runs(list_runs(["vgg11"], ["cifar10"]), tmp_path)
     shown = Report("table1", "Table 1: made up", (), (), frame)
-    text = render_page([(shown, HERE)], build_report(GOOD, HERE))
+    text = render_page([(shown, HERE)], build_claims_report(GOOD, HERE))
     assert text.count('<span class="chip good">holds</span>') == len(CLAIMS)

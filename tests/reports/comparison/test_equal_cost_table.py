@@ -39,12 +39,16 @@ def rows(results, runs=RUNS):
 
 def test_differences_and_outcomes_equal_manual_values(results):
     found = rows(results)
-    one = found["laptop_resnet"]
+    resnet = found["laptop_resnet"]
     # 1, 1, 1, 1, 2: mean 1.2, sd √0.2, t₄ 2.776
     half = 2.7764451 * math.sqrt(0.2 / 5)
-    assert one["difference"] == pytest.approx(1.2)
-    assert one["difference_low"] == pytest.approx(1.2 - half)
-    assert (one["method"], one["rival"], one["outcome"]) == ("smartfrz", "linear", "better")
+    assert resnet["difference"] == pytest.approx(1.2)
+    assert resnet["difference_low"] == pytest.approx(1.2 - half)
+    assert (resnet["method"], resnet["rival"], resnet["outcome"]) == (
+        "smartfrz",
+        "linear",
+        "better",
+    )
     pooled = found["all"]
     # Means 1.2, 0.4 and 0.5: mean 0.7, sd √0.19, t₂ 4.303; the interval contains 0.
     assert pooled["difference_high"] == pytest.approx(0.7 + 4.30265 * math.sqrt(0.19 / 3), rel=1e-4)

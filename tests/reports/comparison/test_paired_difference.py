@@ -66,8 +66,8 @@ def test_interval_covers_the_draw_of_the_digits(results):
     assert found.interval.df == pytest.approx(29)
     assert found.interval.high == pytest.approx(-10 + 2.04523 * error, rel=1e-4)
     for run in RUNS:  # images taken as independent would give half of that
-        one = read_evaluation(results / "runs" / run["id"])
-        write_evaluation(results / "runs" / run["id"], dataclasses.replace(one, sources=None))
+        outcomes = read_evaluation(results / "runs" / run["id"])
+        write_evaluation(results / "runs" / run["id"], dataclasses.replace(outcomes, sources=None))
     independent = compare(results).interval
     assert independent.high - independent.mean == pytest.approx(
         (found.interval.high - found.interval.mean) / 2, rel=0.05

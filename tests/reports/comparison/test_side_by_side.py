@@ -41,9 +41,9 @@ def test_two_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{gap:+.2f} points" in find_line(text, "accuracy")
     ratio = results[1]["flops"]["exact"]["total"] / results[0]["flops"]["exact"]["total"]
     assert f"{100 * (ratio - 1):+.1f} %" in find_line(text, "FLOPs, exact")
-    moments = [result["layers"][1]["frozen_at_step"] for result in results]
+    freeze_steps = [result["layers"][1]["frozen_at_step"] for result in results]
     name = results[0]["layers"][1]["name"]
-    assert find_line(text, name).split()[1:] == [str(moment) for moment in moments]
+    assert find_line(text, name).split()[1:] == [str(step) for step in freeze_steps]
     assert "model " not in text  # settings that agree are left out
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reports.document import terminal
 from reports.document.csv_file import format_csv
 from reports.document.latex import format_latex
 from reports.document.markdown import format_markdown
@@ -154,11 +155,12 @@ def test_nonzero_deviation_is_not_printed_as_zero():
     assert column.text({"x": 140.0, "x_sd": math.nan}) == "140"
 
 
-def test_terminal_text_fits_its_width():
-    lines = format_text(TABLE, width=32).splitlines()
+def test_terminal_text_fits_its_width(monkeypatch):
+    wide = format_text(TABLE)
+    monkeypatch.setattr(terminal, "WIDTH", 32)
+    lines = format_text(TABLE).splitlines()
     assert max(map(len, lines)) <= 32
     assert any("…" in line for line in lines)
-    wide = format_text(TABLE)
     assert "50 % & more_" in wide
     assert wide.index("\na_b\n") < wide.index("\nc\n")
 

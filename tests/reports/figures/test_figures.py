@@ -17,11 +17,12 @@ from reports.comparison.method_rows import compare_cells
 from reports.document.profile import Profile
 from reports.figures.accuracy_cost import draw_accuracy_cost
 from reports.figures.broken_axis import NEAR, squeeze_below
-from reports.figures.freezing_moment import draw_freezing_moments
+from reports.figures.freeze_steps import draw_freeze_steps
 from reports.figures.sensitivity_curves import Panel, draw_sensitivity_curves
 from reports.figures.style import apply_style, choose_looks, save_figure
 from reports.runs import run_table
 from reports.runs.cells import build_cells
+from reports.runs.run_table import Reader
 from tests.support.synthetic_results import (
     EPOCHS,
     LAYERS,
@@ -65,7 +66,7 @@ def test_accuracy_cost_shows_the_difference_of_every_seed_inside_its_panel(resul
         differences = [v - accuracies["full", seed] for (_, seed), v in accuracies.items()]
         assert len(differences) == 20
         shown = np.array(drawn(axes))
-        assert all(np.abs(shown - one).min() < 1e-9 for one in differences)
+        assert all(np.abs(shown - difference).min() < 1e-9 for difference in differences)
         low, high = axes.get_ylim()
         assert all(low < y < high for y in differences)
         mean = np.mean([v for (method, _), v in accuracies.items() if method == "full"])
@@ -85,9 +86,9 @@ def test_accuracy_cost_without_full_training_shows_accuracies(results):
 def test_accuracy_cost_draws_the_intervals_of_the_tables(results):
     frame = run_table.read_runs(RUNS, results)
     [difference] = [
-        one.comparison.difference
-        for one in compare_cells(build_cells(frame))
-        if one.cell.roles == ("resnet50", "cifar10", "linear")
+        compared.comparison.difference
+        for compared in compare_cells(build_cells(frame))
+        if compared.cell.roles == ("resnet50", "cifar10", "linear")
     ]
     lines = [line.get_ydata() for line in draw(frame).axes[0].lines if len(line.get_ydata()) == 2]
     assert any(np.allclose(line, [difference.low, difference.high]) for line in lines)
@@ -125,10 +126,11 @@ def test_accuracy_cost_names_missing_runs(results):
     assert axes.get_xlabel() == "computation, TFLOPs"
 
 
-def test_freezing_moments_show_every_layer_and_seed(results):
-    moments = run_table.read_freezing(run_table.read_runs(RUNS, results), results)
-    moments = moments[moments.dataset == "cifar10"]
-    figure = draw_freezing_moments(moments, HERE, "When")
+def test_freeze_steps_show_every_layer_and_seed(results):
+    reader = Reader(results)
+    freeze_steps = reader.read_freeze_steps(reader.read_runs(RUNS))
+    freeze_steps = freeze_steps[freeze_steps.dataset == "cifar10"]
+    figure = draw_freeze_steps(freeze_steps, HERE, "When")
     assert len(figure.axes) == 4  # two models, linear and smartfrz
     assert [axes.get_title() for axes in figure.axes[:2]] == ["linear", "smartfrz"]
     for axes in figure.axes:
@@ -146,7 +148,7 @@ def test_figures_without_results(tmp_path):
     with apply_style():
         save_figure(draw(frame), tmp_path / "a")
         save_figure(
-            draw_freezing_moments(run_table.read_freezing(frame, tmp_path), HERE, "When"),
+            draw_freeze_steps(Reader(tmp_path).read_freeze_steps(frame), HERE, "When"),
             tmp_path / "b",
         )
 

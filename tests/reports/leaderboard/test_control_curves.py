@@ -58,7 +58,7 @@ def test_a_method_is_compared_with_the_chord_between_two_settings_of_a_control()
     difference = compare_with_curve(found["mine"].points[PAIR][0], found["prefix"].points[PAIR])
     assert difference.by_seed == pytest.approx({0: 6.0, 1: 5.0, 2: 5.0})
     assert difference.mean == pytest.approx(16 / 3)
-    runs = {name: one.points[PAIR] for name, one in found.items()}
+    runs = {name: contestant.points[PAIR] for name, contestant in found.items()}
     cells = [runs["mine"][0].cell, *(point.cell for point in runs["prefix"])]
     values, sources = {}, {}
     for seed in range(3):
@@ -86,7 +86,7 @@ def test_a_pair_counts_only_with_all_of_its_seeds() -> None:
     found = collect(make("mine", [89, 91, 95], 0.6), *settings)
     mine = found["mine"].points[PAIR][0]
     compared = {name: compare_with_curve(mine, found[name].points[PAIR]) for name in CONTROLS}
-    assert {name: one.n for name, one in compared.items()} == {
+    assert {name: difference.n for name, difference in compared.items()} == {
         "prefix": 3,
         "at_once": 0,  # no run with the third seed
         "shortened": 0,  # its only setting costs more

@@ -86,7 +86,8 @@ def test_ranks_over_resamples_are_those_worked_out_by_hand() -> None:
         "right": dict.fromkeys("abcd", 0.5),
     }
     values = {
-        name: {(model, data): one[model] for model, data in PAIRS} for name, one in by_model.items()
+        name: {(model, data): volumes[model] for model, data in PAIRS}
+        for name, volumes in by_model.items()
     }
     ranges = compute_rank_ranges(values)
     assert ranges["sure"] == (1, 1)

@@ -93,7 +93,7 @@ def test_scores_are_named_after_their_metric_and_only_marks_of_a_table_are_expla
 ) -> None:
     sweep, folder = made
     reader, profile = Reader(folder), Profile.of(describe_profile(sweep))
-    frame = reader.runs(list_shown_runs(sweep)).assign(slowed=True)
+    frame = reader.read_runs(list_shown_runs(sweep)).assign(slowed=True)
     report = leaderboard.build_report(frame, reader, profile)
     assert report.score == "Accuracy (%)"
     ranking = next(part for part in report.parts if ": ranking" in part.title)
@@ -107,7 +107,7 @@ def test_the_cost_to_the_target_is_that_of_the_first_epoch_that_reaches_it(
 ) -> None:
     sweep, folder = made
     reader = Reader(folder)
-    cells = build_cells(reader.runs(list_shown_runs(sweep)))
+    cells = build_cells(reader.read_runs(list_shown_runs(sweep)))
     full = next(cell for cell in cells if cell.roles[2] == "full")
     whole = measure_time_to_target(make_full_points({full.roles[:2]: full}), folder)
     lines = read_scores(full.runs[0], folder)
@@ -115,8 +115,8 @@ def test_the_cost_to_the_target_is_that_of_the_first_epoch_that_reaches_it(
     first = next(line for line in lines if line["score"] >= lines[-1]["score"] - 0.5)
     assert (whole.runs, whole.reached) == (1, 1)
     assert whole.flops == pytest.approx(first["flops_exact"] / lines[-1]["flops_exact"])
-    for one in collect_contestants(cells).values():
-        points = list(one.defaults.values())
+    for contestant in collect_contestants(cells).values():
+        points = list(contestant.defaults.values())
         found = measure_time_to_target(points, folder)
         scores = [line["score"] for line in read_scores(points[0].cell.runs[0], folder) or ()]
         assert found.reached == any(score >= lines[-1]["score"] - 0.5 for score in scores)

@@ -57,7 +57,7 @@ def test_a_difference_over_fewer_seeds_than_wanted_is_marked() -> None:
     ]
     table = build_language_part(collect_contestants(cells), Profile("laptop"), "Language")
     for columns in (table.columns, COMPACT):
-        (column,) = [one for one in columns if one.key == "difference"]
+        (column,) = [each for each in columns if each.key == "difference"]
         texts = {str(row["method"]): column.text(row) for row in table.rows}
         assert texts["slimfit"].endswith("] (2 of 3 seeds)")
         assert texts["lisa"].endswith("]")

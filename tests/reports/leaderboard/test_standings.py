@@ -11,13 +11,12 @@ from reports.leaderboard.answer import build_answer_table, write_headline
 from reports.leaderboard.contestants import CONTROLS, Contestant, collect_contestants
 from reports.leaderboard.parts import UNFINISHED, build_equal_cost_part, build_ranking
 from reports.leaderboard.standings import (
-    ONE_SIDED,
     Standing,
     compute_standings,
     find_better_controls,
 )
 from reports.runs.run_table import DIVERGED, MISSING
-from reports.statistics import NOTHING, apply_holm, compute_detectable_difference
+from reports.statistics import NO_INTERVAL, ONE_SIDED, apply_holm, compute_detectable_difference
 from tests.support.leaderboard_cells import make_cell
 
 PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
@@ -44,12 +43,16 @@ def collect(losses: dict[str, float], cost: float = 0.75, absent: int = 0) -> di
 
 
 def judge(losses: dict[str, float], **how: float) -> dict[str, Standing]:
-    return {one.contestant.name: one for one in compute_standings(collect(losses, **how))}
+    return {
+        standing.contestant.name: standing for standing in compute_standings(collect(losses, **how))
+    }
 
 
 def describe_pairs(found: dict[str, Contestant]) -> str:
     """Return the column on the pairs of method "mine"."""
-    mine = next(one for one in compute_standings(found) if one.contestant.name == "mine")
+    mine = next(
+        standing for standing in compute_standings(found) if standing.contestant.name == "mine"
+    )
     (row,) = build_equal_cost_part([mine], "a title").rows
     return str(row["pairs"])
 
@@ -62,7 +65,7 @@ def judged() -> dict[str, Standing]:
 
 def test_a_method_beats_the_controls_only_if_it_beats_each(judged: dict[str, Standing]) -> None:
     found = judged
-    assert {name: one.outcome for name, one in found.items() if name not in CONTROLS} == {
+    assert {name: standing.outcome for name, standing in found.items() if name not in CONTROLS} == {
         "best": "beats all",
         "between": "undecided",
         "middling": "worse",
@@ -116,9 +119,9 @@ def test_a_control_that_is_better_only_without_the_correction_is_not_named(
     monkeypatch.setattr(
         standings, "compute_p_values", lambda _, sign: p if sign < 0 else dict.fromkeys(p, 0.5)
     )
-    one = judge(dict.fromkeys(("one", "two", "three", "four"), 2.0))["one"]
-    assert one.p_worse == pytest.approx(0.001 * 3 * 4)
-    assert (one.outcome, one.worse_than) == ("worse", ["prefix"])
+    standing = judge(dict.fromkeys(("one", "two", "three", "four"), 2.0))["one"]
+    assert standing.p_worse == pytest.approx(0.001 * 3 * 4)
+    assert (standing.outcome, standing.worse_than) == ("worse", ["prefix"])
 
 
 def test_a_missing_run_or_an_unreached_cost_leaves_a_method_untested() -> None:
@@ -131,7 +134,9 @@ def test_a_pair_in_which_one_seed_is_cheaper_than_the_controls_is_left_out() -> 
     found = collect({"mine": 0.0})
     for pair in PAIRS[:6]:
         found["mine"].points[pair][0].cell.runs[0]["exact_total"] /= 2  # costs 0.375
-    mine = next(one for one in compute_standings(found) if one.contestant.name == "mine")
+    mine = next(
+        standing for standing in compute_standings(found) if standing.contestant.name == "mine"
+    )
     assert (mine.outcome, mine.compared["prefix"], mine.beyond) == ("not tested", 2, 6)
     (row,) = build_equal_cost_part([mine], "a title").rows
     assert row["pairs"] == "2 of 8, 6 cheaper than the controls"
@@ -154,7 +159,9 @@ def test_a_method_without_all_runs_is_listed_last_and_has_no_rank() -> None:
     found = collect({"late": 0.0, "done": 2.0})
     found["late"].points[PAIRS[0]][0].cell.runs[1]["state"] = MISSING
     judged = compute_standings(found)
-    assert {one.contestant.name: one.rank for one in judged if one.ranked} == {"done": 1}
+    ranks = {standing.contestant.name: standing.rank for standing in judged}
+    assert ranks["done"] == 1
+    assert all(math.isnan(rank) for name, rank in ranks.items() if name != "done")
     table = build_ranking(judged, "a title", [])
     assert [column.text(table.rows[-1]) for column in table.columns[:2]] == [
         "–",
@@ -180,17 +187,17 @@ def test_equal_methods_share_a_rank_that_is_printed_in_full() -> None:
 def test_the_detectable_difference_needs_every_control(judged: dict[str, Standing]) -> None:
     best, known = judged["best"], judged["best"].against
     for name in CONTROLS:
-        against = {each: NOTHING if each == name else known[each] for each in CONTROLS}
+        against = {each: NO_INTERVAL if each == name else known[each] for each in CONTROLS}
         (row,) = build_equal_cost_part([replace(best, against=against)], "a title").rows
         assert math.isnan(float(row["detectable"] or 0))
     (row,) = build_equal_cost_part([best], "a title").rows
-    largest = max(compute_detectable_difference(one) for one in known.values())
+    largest = max(compute_detectable_difference(interval) for interval in known.values())
     assert row["detectable"] == largest
 
 
 def test_the_outcome_needs_all_runs_of_the_controls() -> None:
-    gone = {name: one for name, one in collect({"mine": 0.0}).items() if name != "prefix"}
-    mine = next(one for one in compute_standings(gone) if one.contestant.name == "mine")
+    gone = {name: each for name, each in collect({"mine": 0.0}).items() if name != "prefix"}
+    mine = next(s for s in compute_standings(gone) if s.contestant.name == "mine")
     assert mine.outcome == "not tested"
 
 
@@ -255,7 +262,9 @@ def test_without_results_there_is_no_answer_yet() -> None:
     found: dict[str, Contestant] = collect_contestants(cells)
     judged = compute_standings(found)
     assert write_headline(judged).startswith("No answer yet")
-    assert {one.outcome for one in judged if not one.contestant.is_control} == {"not tested"}
+    assert {standing.outcome for standing in judged if not standing.contestant.is_control} == {
+        "not tested"
+    }
 
 
 def test_a_method_without_results_has_no_hypervolume_and_no_rank() -> None:
@@ -263,7 +272,7 @@ def test_a_method_without_results_has_no_hypervolume_and_no_rank() -> None:
     cells += [make_cell((*pair, "known"), [90, 91, 91], 0.7) for pair in PAIRS]
     cells += [make_cell((*pair, "absent"), [], 0.7, wanted=3) for pair in PAIRS]
     found = compute_standings(collect_contestants(cells))
-    assert [one.contestant.name for one in found] == ["known", "absent"]
+    assert [standing.contestant.name for standing in found] == ["known", "absent"]
     assert found[0].rank == 1
     assert math.isnan(found[1].rank)
     assert math.isnan(found[1].hypervolume.mean)

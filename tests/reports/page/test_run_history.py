@@ -1,4 +1,4 @@
-"""Tests of the picture and the list of a run's freeze moments on the page."""
+"""Tests of the picture and the list of a run's freeze steps on the page."""
 
 import math
 

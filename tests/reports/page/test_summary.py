@@ -9,7 +9,7 @@ import pytest
 from reports.comparison.method_rows import compare_cells, pool_compared
 from reports.document.profile import Profile
 from reports.page.run_details import DetailsByRow
-from reports.page.summary import build_answer, write_headline
+from reports.page.summary import build_summary, write_headline
 from reports.publishing.build import build_report
 from reports.runs.cells import build_cells
 from reports.runs.run_table import Reader
@@ -32,7 +32,7 @@ def headline(results):
 
 
 def headline_of(results, runs):
-    return build_answer(Reader(results).runs(runs)).headline
+    return build_summary(Reader(results).read_runs(runs)).headline
 
 
 def test_headline_of_an_incomplete_sweep_is_preliminary(results):
@@ -62,7 +62,7 @@ def test_headline_names_no_best_method_if_two_save_alike(results):
 
 
 def test_a_loss_is_named_only_if_it_stays_significant_after_the_correction(results):
-    pools = pool_compared(compare_cells(build_cells(Reader(results).runs(RUNS))))
+    pools = pool_compared(compare_cells(build_cells(Reader(results).read_runs(RUNS))))
     pool = replace(pools["linear"], verdict="worse, margin open", p_no_worse=1.0, p_different=0.04)
     assert "linear loses accuracy." in write_headline({"linear": pool}, {})
     unsure = write_headline({"linear": replace(pool, p_different=0.06)}, {})
@@ -71,7 +71,7 @@ def test_a_loss_is_named_only_if_it_stays_significant_after_the_correction(resul
 
 @pytest.mark.parametrize("saved", [-0.02, 0.0, 0.004])
 def test_a_method_without_a_saving_is_not_said_to_save(results, saved):
-    pools = pool_compared(compare_cells(build_cells(Reader(results).runs(RUNS))))
+    pools = pool_compared(compare_cells(build_cells(Reader(results).read_runs(RUNS))))
     kept = replace(pools["smartfrz"], slowed=1, exact_saved=0.3)  # no speed-up is claimed
     none = replace(kept, exact_saved=saved)
     alone = write_headline({"smartfrz": none}, {})
@@ -85,8 +85,10 @@ def test_a_method_without_a_saving_is_not_said_to_save(results, saved):
 
 
 def test_a_single_method_that_pays_off_is_not_called_the_best(results):
-    frame = Reader(results).runs([run for run in RUNS if run["method"] in ("full", "smartfrz")])
-    words = build_answer(frame).headline
+    frame = Reader(results).read_runs(
+        [run for run in RUNS if run["method"] in ("full", "smartfrz")]
+    )
+    words = build_summary(frame).headline
     assert words.startswith("Freezing pays off with smartfrz, which saves ")
 
 
@@ -99,7 +101,7 @@ def test_no_speed_up_is_claimed_from_runs_that_shared_their_cpu(results):
         "No method is shown to save training time without losing accuracy. "
     )
     assert "shared their CPU with another process" in headline(results)
-    found = build_answer(Reader(results).runs(RUNS)).sentences
+    found = build_summary(Reader(results).read_runs(RUNS)).sentences
     assert any("1 of the compared runs probably shared a CPU" in words for words in found)
     report = build_report("table2", RUNS, Reader(results), PROFILE)
     row = next(row for row in report.parts[0].rows if row["slowed"])
@@ -155,9 +157,9 @@ def test_the_interval_of_a_method_is_the_one_that_its_verdict_rests_on(tmp_path)
     for run in runs:
         lost = 0.3 + 0.7 * MODELS.index(run["model"]) if run["method"] == "linear" else 0.0
         write_run(tmp_path, run, accuracy=90 - lost + run["seed"] / 10)
-    frame = Reader(tmp_path).runs(runs)
-    [one] = pool_compared(compare_cells(build_cells(frame))).values()
-    assert one.difference.high < 0 < one.widest.high
-    [shown] = build_answer(frame).standings
-    assert shown.difference.endswith(f"[−{-one.widest.low:.2f}, +{one.widest.high:.2f}]")
-    assert shown.verdict == one.verdict
+    frame = Reader(tmp_path).read_runs(runs)
+    [pooled] = pool_compared(compare_cells(build_cells(frame))).values()
+    assert pooled.difference.high < 0 < pooled.widest.high
+    [shown] = build_summary(frame).standings
+    assert shown.difference.endswith(f"[−{-pooled.widest.low:.2f}, +{pooled.widest.high:.2f}]")
+    assert shown.verdict == pooled.verdict

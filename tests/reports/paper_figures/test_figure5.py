@@ -39,7 +39,7 @@ def results(tmp_path):
 
 def test_memory_saved_is_paired_with_full_training_by_seed(results):
     reader = Reader(results)
-    built = build_report(reader.runs(RUNS), reader, HERE)
+    built = build_report(reader.read_runs(RUNS), reader, HERE)
     row = next(row for row in built.parts[0].rows if row["method"] == "smartfrz")
     expected = sum(1 - (30 + s) / (100 + s) for s in range(3)) / 3
     assert row["memory_saved"] == pytest.approx(expected)
@@ -54,14 +54,14 @@ def test_seed_that_is_missing_on_one_side_is_left_out(results):
     gone = next(run for run in RUNS if run["method"] == "full" and run["seed"] == 2)
     shutil.rmtree(results / "runs" / gone["id"])
     reader = Reader(results)
-    row = build_report(reader.runs(RUNS), reader, HERE).parts[0].rows[1]
+    row = build_report(reader.read_runs(RUNS), reader, HERE).parts[0].rows[1]
     assert row["mean_saved"] == pytest.approx(sum(1 - (65 + s) / (100 + s) for s in (0, 1)) / 2)
     assert row["memory_saved"] == pytest.approx(sum(1 - (30 + s) / (100 + s) for s in (0, 1)) / 2)
 
 
 def test_every_seed_and_epoch_is_drawn(results):
     reader = Reader(results)
-    frame = reader.runs(RUNS)
+    frame = reader.read_runs(RUNS)
     figure = build_report(frame, reader, HERE).drawings[0].draw()
     for axes in figure.axes:
         thin = [line for line in axes.lines if line.get_alpha()]
@@ -73,12 +73,12 @@ def test_every_seed_and_epoch_is_drawn(results):
 def test_missing_runs_are_counted_and_cells_without_runs_show_a_dash(results):
     shutil.rmtree(results / "runs" / RUNS[-1]["id"])
     reader = Reader(results)
-    words = [c.text(build_report(reader.runs(RUNS), reader, HERE).parts[0].rows[-1])
-             for c in build_report(reader.runs(RUNS), reader, HERE).parts[0].columns]  # fmt: skip
+    (table,) = build_report(reader.read_runs(RUNS), reader, HERE).parts
+    words = [column.text(table.rows[-1]) for column in table.columns]
     assert "2 of 3" in words
     shutil.rmtree(results)
     reader = Reader(results)
-    built = build_report(reader.runs(RUNS), reader, HERE)
+    built = build_report(reader.read_runs(RUNS), reader, HERE)
     assert all(built.parts[0].columns[2].text(row) == "–" for row in built.parts[0].rows)
     for drawing in built.drawings:
         drawing.draw()
@@ -88,7 +88,7 @@ def test_damaged_epochs_file_is_named(results):
     path = results / "runs" / RUNS[0]["id"] / "epochs.jsonl"
     path.write_text('{"epoch": 1}\n')
     with pytest.raises(UserError, match=r"epochs\.jsonl"):
-        read_epochs(Reader(results).runs(RUNS), results)
+        read_epochs(Reader(results).read_runs(RUNS), results)
 
 
 def test_runs_of_figure_5_are_runs_of_table_2():

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from bench.errors import UserError
-from reports.publishing.build import write as write_report
+from reports.publishing.build import write_report
 from tests.support.synthetic_results import PROFILE, list_runs, write_run
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from bench.errors import UserError
-from reports.document.captions import describe_setting
+from reports.document.captions import describe_devices_and_predictor
 from reports.document.profile import Profile
 from reports.runs import run_table
 from reports.runs.cells import build_cells
@@ -113,7 +113,9 @@ def test_unknown_devices_differ_from_each_other(results):
         (results / "runs" / run["id"] / "environment.json").unlink()
     frame = run_table.read_runs(ONE, results)
     assert frame.device.nunique() == len(ONE) > 1
-    assert "Device: unknown devices." in describe_setting(build_cells(frame), Profile.of(PROFILE))
+    assert "Device: unknown devices." in describe_devices_and_predictor(
+        build_cells(frame), Profile.of(PROFILE)
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,11 +162,12 @@ def test_freezing_times_are_in_epochs(results):
     ]
     write_run(results, ONE[0], layers=layers, steps=600, steps_per_epoch=60)
     write_run(results, ONE[1], status="diverged", accuracy=None, layers=layers)
-    moments = run_table.read_freezing(run_table.read_runs(ONE[:2], results), results)
-    assert list(moments.seed) == [0, 0]
-    assert moments.frozen_at[0] == 1.5
-    assert math.isnan(moments.frozen_at[1])
-    assert list(moments.epochs) == [10, 10]
+    reader = run_table.Reader(results)
+    freeze_steps = reader.read_freeze_steps(reader.read_runs(ONE[:2]))
+    assert list(freeze_steps.seed) == [0, 0]
+    assert freeze_steps.frozen_at[0] == 1.5
+    assert math.isnan(freeze_steps.frozen_at[1])
+    assert list(freeze_steps.epochs) == [10, 10]
 
 
 def test_ten_thousand_results_are_read_in_ten_seconds(tmp_path):

@@ -41,7 +41,7 @@ def test_difference_to_default_is_paired_by_seed(made):
 
 @of_tables(*OPTIONS)
 def test_holm_correction_counts_all_settings_of_the_table(made):
-    frame = Reader(made.results).runs(made.wanted)
+    frame = Reader(made.results).read_runs(made.wanted)
     tested = [r for r in list_rows(made.report()) if not math.isnan(r["p_different"])]
     models = {run["model"] for run in made.wanted}
     assert len(tested) == 3 * len(models)  # four settings, one of them the default
@@ -67,9 +67,9 @@ def test_holm_correction_counts_all_settings_of_the_table(made):
 @of_tables(*OPTIONS)
 def test_a_setting_with_a_missing_run_is_not_tested(made):
     tested = [r for r in list_rows(made.report()) if not math.isnan(r["p_different"])]
-    one = [run for run in made.wanted if run["cell"] == tested[0]["cell"]]
-    made.put(one[0], status="diverged", accuracy=None)
-    assert math.isnan(find_row(made.report(), one)["p_different"])
+    cell = [run for run in made.wanted if run["cell"] == tested[0]["cell"]]
+    made.put(cell[0], status="diverged", accuracy=None)
+    assert math.isnan(find_row(made.report(), cell)["p_different"])
     [default] = {
         r["cell"]
         for r in list_rows(made.report())

@@ -11,7 +11,7 @@ import pytest
 from reports.document.csv_file import format_csv
 from reports.document.terminal import format_text
 from reports.paper.printed_tables import read_entries
-from reports.publishing.build import BUILDERS, build_report, write
+from reports.publishing.build import BUILDERS, build_report, write_report
 from reports.runs import run_table
 from reports.runs.run_table import Reader
 from tests.support.synthetic_results import STANDS_FOR
@@ -74,7 +74,7 @@ def test_diverged_seed_is_marked_and_its_run_is_named(made):
 @of_tables(*TABLES)
 def test_report_without_results_has_only_dashes_and_all_files(made, tmp_path):
     shutil.rmtree(made.results)
-    report = write(made.name, made.wanted, made.results, tmp_path / "out", made.profile)
+    report = write_report(made.name, made.wanted, made.results, tmp_path / "out", made.profile)
     assert all(r["count"] == "0 of 5" for r in list_rows(report))
     names = [file.name for file in report.files]
     stems = [f"{d.name}.{ending}" for d in report.drawings for ending in ("svg", "png")]
@@ -161,10 +161,12 @@ def test_run_shown_by_several_tables_is_read_once(tmp_path, monkeypatch):
     whole = run_table._object
     monkeypatch.setattr(run_table, "_object", lambda path: opened.append(path) or whole(path))
     reader = Reader(tmp_path / "results")
-    for one in tables:
-        build_report(one.name, one.wanted, reader, one.profile)
+    for table in tables:
+        build_report(table.name, table.wanted, reader, table.profile)
     assert len(opened) == len(set(opened))
-    assert {run["id"] for one in tables for run in one.wanted} <= {p.parent.name for p in opened}
+    assert {run["id"] for table in tables for run in table.wanted} <= {
+        p.parent.name for p in opened
+    }
 
 
 def test_stand_ins_of_other_tables_are_not_listed(tmp_path):

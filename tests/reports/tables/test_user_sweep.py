@@ -43,7 +43,7 @@ def test_details_name_the_score_of_their_own_runs(tmp_path):
     report = build_report("mine", "Mine", read_runs([*RUNS, *texts], tmp_path), HERE)
     assert report.parts[0].columns[2].head == "Score"
     details = DetailsByRow(report, HERE).all
-    assert [one.score for one in details] == ["Accuracy (%)"] * 2 + ["Score"] * 2
+    assert [cell.score for cell in details] == ["Accuracy (%)"] * 2 + ["Score"] * 2
     assert dict(details[0].facts)["Accuracy"].endswith(" %")
 
 

@@ -1,4 +1,4 @@
-"""Figure of freezing moments: one panel per model and strategy, one point per layer and seed."""
+"""Figure of freeze steps: one panel per model and strategy, one point per layer and seed."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ CROWDED = 2000  # panels with more points than this are rasterized in the SVG
 WIDTH_OF_SEEDS = 0.6  # width of the points of one layer, as a share of the space between layers
 
 
-def draw_freezing_moments(moments: pd.DataFrame, profile: Profile, title: str) -> Figure:
-    """Draw the freezing moments of one data set (see reports.runs.run_table.read_freezing).
+def draw_freeze_steps(freeze_steps: pd.DataFrame, profile: Profile, title: str) -> Figure:
+    """Draw the freeze steps of one data set (see Reader.read_freeze_steps in
+    reports.runs.run_table).
 
     Methods that never freeze are left out. Layers that never froze are hollow points on the line
     "never" above the end of training.
     """
     never = [name for name, facts in find_built_in().items() if not facts.freezes]
-    moments = moments[~moments.method.isin(never)]
-    models = list(dict.fromkeys(moments.model))
-    methods = choose_looks(moments.method)
+    freeze_steps = freeze_steps[~freeze_steps.method.isin(never)]
+    models = list(dict.fromkeys(freeze_steps.model))
+    methods = choose_looks(freeze_steps.method)
     rows, columns = max(1, len(models)), max(1, len(methods))
     size = (max(5.9, 2.6 * columns + 0.7), 1.7 * rows + 0.9)  # at least as wide as the legend
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey="row")
     for i, model in enumerate(models):
-        longest = float(moments[moments.model == model].epochs.max())
+        longest = float(freeze_steps[freeze_steps.model == model].epochs.max())
         for j, (method, (colour, marker)) in enumerate(methods.items()):
-            here = moments[(moments.model == model) & (moments.method == method)]
+            here = freeze_steps[(freeze_steps.model == model) & (freeze_steps.method == method)]
             _draw_panel(grid[i][j], here, longest, (colour, marker))
             if i == 0:
                 grid[i][j].set_title(method, color=INK, fontweight="bold")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.planning.sweep import load_sweep
-from reports.document.interval_note import AUTHORS_STEPS, ONCE, describe_short_intervals
+from reports.document.autofreeze_note import AUTHORS_STEPS, ONCE, describe_short_intervals
 from reports.document.profile import Profile
 from reports.publishing.build import build_report
 from reports.publishing.from_sweep import describe_profile, list_shown_runs
@@ -25,7 +25,9 @@ def write_runs(results: Path, table: str, controls: bool = False, **changes: Any
 
 def describe(results: Path, wanted: list[dict], has_control: bool = True) -> list[str]:
     profile = Profile(name="laptop", stands_for={"cifar10": "digits10"})
-    return describe_short_intervals(build_cells(Reader(results).runs(wanted)), profile, has_control)
+    return describe_short_intervals(
+        build_cells(Reader(results).read_runs(wanted)), profile, has_control
+    )
 
 
 @pytest.mark.parametrize(("steps", "words"), [(60, "15 on digits10 (for cifar10)"), (200, "")])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reports.document.points import difference_column, format_ends
+from reports.document.difference_column import difference_column, format_ends
 from reports.statistics import Interval, judge_difference
 
 

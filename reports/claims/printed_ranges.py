@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bench.spec import FULL
 from reports import statistics
 from reports.document.table import format_fixed
 from reports.paper.printed_tables import Entry, get_number, read_entries
@@ -14,7 +15,8 @@ PAIR = ("model", "dataset")
 def format_differences(table: int, ours: str, theirs: str) -> str:
     """Return the mean and range of the difference in accuracy, ours − theirs, in points.
 
-    table: number of the paper's table. ours, theirs: methods.
+    table: number of the paper's table.
+    ours, theirs: methods.
     """
     values = [
         _get_value(a, "accuracy") - _get_value(b, "accuracy")
@@ -48,15 +50,16 @@ def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[fl
 
 def format_realised(table: int, method: str) -> str:
     """Return the mean and range of the realised ratio: share of time / share of FLOPs saved."""
-    time = compute_shares(table, method, "full", "time_s")
-    flops = compute_shares(table, method, "full", "tflops")
+    time = compute_shares(table, method, FULL, "time_s")
+    flops = compute_shares(table, method, FULL, "tflops")
     return _format_range([t / f for t, f in zip(time, flops, strict=True)], "")
 
 
 def format_spread(table: int, column: str, default: float) -> str:
     """Return the largest difference in accuracy between any setting and the default, by model.
 
-    column: column of the setting. default: its default value.
+    column: column of the setting.
+    default: its default value.
     """
     by_model: dict[str, dict[float, float]] = {}
     for row in read_entries(table):
