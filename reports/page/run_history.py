@@ -19,7 +19,7 @@ LISTED = 24  # decisions that are listed; strategies that switch often make thou
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionLine:
     """Decision that changed at least one layer, as formatted text."""
 
     step: str
@@ -43,7 +43,7 @@ class RunHistory:
     epochs: str
     shades: Mapping[int, str]
     summary: str
-    decisions: Sequence[Decision]
+    decisions: Sequence[DecisionLine]
     left_out: int
 
 
@@ -125,14 +125,14 @@ def _summarise(history: FreezeHistory, threshold: float | None) -> str:
     return text
 
 
-def _format_stage(stage: FreezeStage, history: FreezeHistory, common: float | None) -> Decision:
+def _format_stage(stage: FreezeStage, history: FreezeHistory, common: float | None) -> DecisionLine:
     parts = []
     for freezes, word in ((True, "froze"), (False, "thawed")):
         changes = [change for change in stage.changes if change.freezes == freezes]
         if changes:
             parts.append(f"{word} {', '.join(_name_layers(changes, history.names, common))}")
     epoch = format_fixed(stage.step / history.steps_per_epoch)
-    return Decision(str(stage.step), epoch, "; ".join(parts))
+    return DecisionLine(str(stage.step), epoch, "; ".join(parts))
 
 
 def _name_layers(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 from strategies.budget import (
     SAVING,
     compute_rounding,
@@ -39,10 +39,10 @@ class AtOnce(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset({self._moment}))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         if view.step == view.total_steps:
             return ()
-        return [Verdict(layer, True, view.step, self._moment) for layer in view.active]
+        return [Decision(layer, True, view.step, self._moment) for layer in view.active]
 
     def _solve(self, view: View, budget: float) -> int:
         steps, body = view.total_steps, range(len(view.layers) - 1)

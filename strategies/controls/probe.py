@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.models.texts.lora import is_adapter
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 
 
 class Probe(Strategy):
@@ -24,6 +24,6 @@ class Probe(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset({0}))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         body = [layer for layer in view.active if not is_adapter(view.layers[layer].name)]
-        return [Verdict(layer, freeze=True) for layer in body]
+        return [Decision(layer, freeze=True) for layer in body]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 from strategies.budget import (
     SAVING,
     compute_budget_share,
@@ -50,9 +50,9 @@ class Random(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset(self._moments.values()))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         return [
-            Verdict(layer, True, view.step, self._moments[layer])
+            Decision(layer, True, view.step, self._moments[layer])
             for layer in view.active
             if self._moments.get(layer, view.total_steps) <= view.step
         ]

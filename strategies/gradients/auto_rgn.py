@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from strategies.base import AtSteps, Cadence, Integer, Real, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Integer, Real, Strategy, View
 
 
 class AutoRgn(Strategy):
@@ -67,13 +67,13 @@ class AutoRgn(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(self._starts)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         gradients, probe = view.probe_gradients(self.samples), view.probe(self.samples)
         self._spent += len(probe[0]) * view.count_flops(probe).exact().total
         weights = [view.weights(layer.index) for layer in view.layers]
         self._shares = _compute_shares(_compute_norms(gradients), _compute_norms(weights))
         return [
-            Verdict(layer.index, share < self.cut, share, self.cut)
+            Decision(layer.index, share < self.cut, share, self.cut)
             for layer, share in zip(view.layers, self._shares, strict=True)
             if not layer.head
         ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from strategies.base import Cadence, Choice, PerEpoch, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Choice, Decision, PerEpoch, Real, Strategy, View
 from strategies.blocks import group_by_block
 
 # Margin for float rounding: 0.3 of 10 blocks is 3.0000000000000004, and 0.58 of 50 is 28.999…
@@ -60,7 +60,7 @@ class PipeTransformer(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(1)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         blocks = group_by_block(view)[:-1]
         first = next((i for i, own in enumerate(blocks) if not view.frozen.issuperset(own)), None)
         if first is None:
@@ -78,7 +78,7 @@ class PipeTransformer(Strategy):
             limit = math.floor(first + self.alpha * (len(blocks) - first) + ROUNDING)
             until = min(limit, first + scores.index(threshold))
         return [
-            Verdict(layer, block < until, score, threshold)
+            Decision(layer, block < until, score, threshold)
             for block, score in enumerate(scores, first)
             for layer in blocks[block]
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 from strategies.blocks import group_by_block
 
 
@@ -44,7 +44,7 @@ class GradualUnfreezing(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset({0, *self._thaws}))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         if view.step == 0:
-            return [Verdict(layer, True) for layer in self._body]
-        return [Verdict(layer, False, view.step) for layer in self._thaws[view.step]]
+            return [Decision(layer, True) for layer in self._body]
+        return [Decision(layer, False, view.step) for layer in self._thaws[view.step]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Choice, Flag, Real, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Choice, Decision, Flag, Real, Strategy, View
 from strategies.budget import (
     SAVING,
     compute_rounding,
@@ -98,9 +98,9 @@ class Linear(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset(self._moments[:-1]))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         return [
-            Verdict(layer, view.step >= self._moments[layer], view.step, self._moments[layer])
+            Decision(layer, view.step >= self._moments[layer], view.step, self._moments[layer])
             for layer in view.active
             if view.step >= self._moments[layer]
         ]

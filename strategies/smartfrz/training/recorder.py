@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from strategies.base import Cadence, Flag, Integer, PerEpoch, Strategy, Verdict, View
+from strategies.base import Cadence, Decision, Flag, Integer, PerEpoch, Strategy, View
 from strategies.representations.reference import Reference
 from strategies.smartfrz.features import Moment
 from strategies.smartfrz.tailoring import Tailor
@@ -88,7 +88,7 @@ class Record(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(self.probes_per_epoch)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         self._cka.append(self._reference.cka(view, self._layers))
         self._probes.append(view.step / view.total_steps)
         return ()

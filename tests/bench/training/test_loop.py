@@ -148,7 +148,7 @@ def test_checkpointing_of_an_image_model_raises_before_training(tmp_path: Path) 
 
 LATE = """
 import numpy as np
-from strategies.base import PerEpoch, Strategy, Verdict
+from strategies.base import PerEpoch, Strategy, Decision
 
 class Late(Strategy):
     name = "late"
@@ -156,7 +156,7 @@ class Late(Strategy):
         return PerEpoch(1)
     def decide(self, view):
         share = 2 if view.step < view.total_steps else 1
-        return [Verdict(np.int64(i), True, 0.5, 1.0) for i in view.active if i % share == 0]
+        return [Decision(np.int64(i), True, 0.5, 1.0) for i in view.active if i % share == 0]
 """
 
 

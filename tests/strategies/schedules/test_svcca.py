@@ -19,10 +19,10 @@ def run(view: HandView) -> dict[int, int]:
     for step in range(view.total_steps + 1):
         view.step = step
         if strategy.stages().due(view.step, view.steps_per_epoch):
-            for verdict in strategy.decide(view):
-                assert verdict.freeze
-                assert verdict.layer not in frozen
-                frozen[verdict.layer] = view.step
+            for decision in strategy.decide(view):
+                assert decision.freeze
+                assert decision.layer not in frozen
+                frozen[decision.layer] = view.step
     return frozen
 
 

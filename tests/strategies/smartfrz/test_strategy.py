@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from bench.errors import UserError
-from bench.strategy_api.strategy import Verdict
+from bench.strategy_api.strategy import Decision
 from bench.strategy_api.view import View
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor, count_judging_flops
@@ -122,7 +122,7 @@ def test_decisions_equal_those_computed_from_the_whole_history(
     strategy = start_strategy(view, warmup=0.0)
     taken: list[list[torch.Tensor]] = []
     moments: list[tuple[float, float]] = []
-    decided: list[tuple[int, frozenset[int], list[Verdict]]] = []
+    decided: list[tuple[int, frozenset[int], list[Decision]]] = []
 
     def take() -> None:
         rate = view.lr / view.base_lr if view.step else 1.0
@@ -145,12 +145,12 @@ def test_decisions_equal_those_computed_from_the_whole_history(
         if view.step % stage == 0:
             decided.append((len(taken), view.frozen, list(strategy.decide(view))))
     found = compute_probabilities(shared.artifacts["predictor"], taken, moments)
-    for count, frozen, verdicts in decided:
+    for count, frozen, decisions in decided:
         expected = {i: p for i, p in enumerate(found[count - 1]) if i not in frozen}
-        assert {v.layer: v.score for v in verdicts} == pytest.approx(expected, abs=1e-5)
-        for verdict in verdicts:
-            p = expected[verdict.layer]
-            assert verdict.freeze == (p >= 0.5) or abs(p - 0.5) < 1e-5
+        assert {d.layer: d.score for d in decisions} == pytest.approx(expected, abs=1e-5)
+        for decision in decisions:
+            p = expected[decision.layer]
+            assert decision.freeze == (p >= 0.5) or abs(p - 0.5) < 1e-5
 
 
 def test_layers_freeze_at_the_threshold_and_the_head_gets_no_decision(view: View) -> None:
