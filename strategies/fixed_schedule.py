@@ -21,7 +21,7 @@ class FixedSchedule(Strategy):
 
     def decide(self, view: View) -> Sequence[Decision]:
         return [
-            Decision(layer, True, view.step, moment)
-            for layer, moment in self._freeze_at.items()
-            if moment == view.step
+            Decision(layer, True, view.step, freeze_step)
+            for layer, freeze_step in self._freeze_at.items()
+            if freeze_step == view.step
         ]

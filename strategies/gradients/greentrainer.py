@@ -76,7 +76,7 @@ class GreenTrainer(Strategy):
                 "so nothing could freeze; give a longer interval"
             )
         self._choices = frozenset(range(1, last + 1, step))
-        self._thaws = frozenset(moment - 1 for moment in self._choices) - {0}
+        self._thaws = frozenset(step - 1 for step in self._choices) - {0}
         self._late: frozenset[int] = frozenset()  # the step of a choice that had to wait
         self._take_snapshot = view.snapshot
         self._before: ModelSnapshot | None = view.snapshot()

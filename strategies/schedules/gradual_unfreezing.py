@@ -37,9 +37,9 @@ class GradualUnfreezing(Strategy):
     def start(self, view: View) -> None:
         body = group_by_block(view)[:-1]
         self._body = [layer for layers in body for layer in layers]
-        moments = range(view.steps_per_epoch, view.total_steps, view.steps_per_epoch)
-        # More epochs than blocks leave moments without a block, and the other way round.
-        self._thaws = dict(zip(moments, reversed(body), strict=False))
+        thaw_steps = range(view.steps_per_epoch, view.total_steps, view.steps_per_epoch)
+        # More epochs than blocks leave steps without a block, and the other way round.
+        self._thaws = dict(zip(thaw_steps, reversed(body), strict=False))
 
     def stages(self) -> Cadence:
         return AtSteps(frozenset({0, *self._thaws}))
