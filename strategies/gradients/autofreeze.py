@@ -86,11 +86,11 @@ class AutoFreeze(Strategy):
             return ()
         norms = self._compute_norms(units)
         self._sums.clear()
-        decisions = self._judge_units(units, norms)
+        decisions = self._decide_units(units, norms)
         self._previous = norms
         return decisions
 
-    def _judge_units(
+    def _decide_units(
         self, units: Mapping[int, list[int]], norms: Mapping[int, float]
     ) -> list[Decision]:
         changes = {

@@ -114,7 +114,7 @@ class Egeria(Strategy):
             self._frozen_lr = None
             self._forget()
         elif self._started:
-            decisions = self._judge_frontier(view)
+            decisions = self._decide_frontier(view)
         if view.step % view.steps_per_epoch == 0:
             self._end_epoch(view)
         return decisions
@@ -126,7 +126,7 @@ class Egeria(Strategy):
         self._started |= before is not None and abs(before - mean) < self.bootstrap * abs(before)
         self._loss, self._last_loss = torch.zeros_like(self._loss), mean
 
-    def _judge_frontier(self, view: View) -> list[Decision]:
+    def _decide_frontier(self, view: View) -> list[Decision]:
         blocks = group_by_block(view)[:-1]
         frontier = next((own for own in blocks if not view.frozen.issuperset(own)), None)
         if frontier is None:
