@@ -66,7 +66,7 @@ def describe_predictor(path: Path) -> str:
     for name, score in facts.get("scores", {}).items():
         mean, half = score["run_auroc"]
         lines.append(
-            f"held-out AUROC, {name}: {score['mean_fold_auroc']:.3f} mean over folds, "
+            f"held-out AUROC, {name}: {score['mean_fold_auroc']:.3f} mean over groups, "
             f"{mean:.3f} ± {half:.3f} per run"
         )
     return "\n".join(lines)

@@ -18,14 +18,14 @@ from bench.files import write_atomically
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.training.corpus import Recording, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe
-from strategies.smartfrz.training.folds import CHOOSING
 from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
     compute_interval,
-    find_folds,
+    find_groups,
     score_held_out,
 )
+from strategies.smartfrz.training.held_out_groups import CHOOSING
 from strategies.smartfrz.training.labels import Rule
 
 RULES: Mapping[str, Rule] = {
@@ -49,13 +49,21 @@ def run_study(
 
     Rows that are already in the CSV file `kept` are not recomputed. Rows of another corpus, recipe
     or warm-up stay in the file but are not returned. Raises UserError if no row is left.
-    recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in which
-    no moment is labelled. say: prints one line per new row of a feature set. It also prints one
-    line per rule or fold that is left out because of its labels.
-    A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a baseline),
-    seed, and converged (fraction of labels). It also holds the mean and worst AUROC over folds, and
-    the mean AUROC per run with the half-width of its 95 % interval. For each baseline, the row of a
-    feature set holds the mean difference in AUROC with its half-width.
+    recordings: recorded runs.
+    recipe: training of the predictor.
+    warmup: fraction of a run in which no moment is labelled.
+    say: prints one line per new row of a feature set. It also prints one line per rule or group
+        that is left out because of its labels.
+
+    A row holds these values:
+    corpus: a hash.
+    labels: name of the rule.
+    features: a feature set or a baseline.
+    seed: seed of the training.
+    converged: fraction of labels.
+    mean_fold, worst_fold: mean and lowest AUROC over the held-out groups.
+    run, run_half: mean AUROC per run, and the half-width of its 95 % interval.
+    over BASELINE: mean difference in AUROC from a baseline, and its half-width.
     """
     corpus_id = _hash_corpus(recordings, recipe, warmup)
     every = _read_rows(kept)
@@ -74,7 +82,7 @@ def run_study(
                 break
             converged = float(corpus.label[corpus.known].float().mean())
             if not base:
-                for line in find_folds(corpus, CHOOSING)[1]:
+                for line in find_groups(corpus, CHOOSING)[1]:
                     say(line)
                 base = score_held_out(corpus, recipe, BASELINES)
                 if (label, BASELINES[0]) not in seen:
@@ -113,8 +121,8 @@ def _format_row(
         "features": name,
         "seed": str(recipe.seed),
         "converged": f"{converged:.3f}",
-        "mean_fold": f"{score.average_folds():.4f}",
-        "worst_fold": f"{score.find_worst_fold():.4f}",
+        "mean_fold": f"{score.average_groups():.4f}",
+        "worst_fold": f"{score.find_worst_group():.4f}",
         "run": f"{mean:.4f}",
         "run_half": f"{half:.4f}",
     }

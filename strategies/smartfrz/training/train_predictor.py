@@ -24,14 +24,14 @@ from strategies.smartfrz.predictor_file import (
 from strategies.smartfrz.training.calibration import calibrate_threshold
 from strategies.smartfrz.training.corpus import Histories, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor
-from strategies.smartfrz.training.folds import CHOOSING
 from strategies.smartfrz.training.held_out import (
     Score,
     compute_interval,
-    find_folds,
+    find_groups,
     format_scores,
     score_held_out,
 )
+from strategies.smartfrz.training.held_out_groups import CHOOSING
 from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.recorder import Record
 from strategies.smartfrz.training.source_runs import (
@@ -204,10 +204,10 @@ def _choose_threshold(
     returned. The threshold is then 0.5, as for "argmax".
     """
     recipe = choice.recipe
-    folds, left_out = find_folds(corpus, CHOOSING)
+    groups, left_out = find_groups(corpus, CHOOSING)
     for line in left_out:
         say(line)
-    if folds:
+    if groups:
         scores = score_held_out(corpus, recipe, splits=CHOOSING)
         say(format_scores(scores))
         if choice.decision == "argmax":
@@ -225,14 +225,14 @@ def _choose_threshold(
 
 def _summarise_score(score: Score) -> dict[str, Any]:
     """Return a score as a few numbers, rounded so that all machines write the same file."""
-    splits = sorted({split for split, _ in score.folds})
+    splits = sorted({split for split, _ in score.groups})
     auroc, precision = (
         [round(value, 3) for value in compute_interval(score.average_by_run(of, splits))]
         for of in (score.auroc, score.precision)
     )
     return {
-        "mean_fold_auroc": round(score.average_folds(splits), 3),
-        "folds": {" ".join(k): round(v, 3) for k, v in score.folds.items()},
+        "mean_fold_auroc": round(score.average_groups(splits), 3),
+        "folds": {" ".join(k): round(v, 3) for k, v in score.groups.items()},
         "run_auroc": auroc,
         "run_average_precision": precision,
     }

@@ -18,7 +18,6 @@ from strategies.smartfrz.training.calibration import (
 )
 from strategies.smartfrz.training.corpus import Histories, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
-from strategies.smartfrz.training.folds import make_folds
 from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
@@ -26,6 +25,7 @@ from strategies.smartfrz.training.held_out import (
     format_scores,
     score_held_out,
 )
+from strategies.smartfrz.training.held_out_groups import make_groups
 from strategies.smartfrz.training.labels import Rule
 from tests.support.recordings import make_recording
 
@@ -108,11 +108,11 @@ def test_training_is_repeatable_and_beats_progress_alone(corpus: Histories) -> N
     for key, value in network.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     scores = score_held_out(corpus, RECIPE, ["predictor", "progress alone"])
-    assert scores["predictor"].average_folds() > 0.95 > scores["progress alone"].average_folds()
+    assert scores["predictor"].average_groups() > 0.95 > scores["progress alone"].average_groups()
     mean, half = compare_scores(scores["predictor"], scores["progress alone"])
     assert mean - half > 0
     assert "progress alone" in format_scores(scores)
-    assert set(scores["predictor"].folds) == {
+    assert set(scores["predictor"].groups) == {
         ("family", "family0"),
         ("family", "family1"),
         ("task", "task0"),
@@ -174,11 +174,11 @@ def test_the_text_of_a_recipe_names_only_new_values() -> None:
 def test_each_run_is_held_out_once_and_its_family_and_task_are_not_fitted(
     corpus: Histories, split: str
 ) -> None:
-    parts = make_folds(corpus.origins, split)
-    assert sorted(i for fold in parts for i in fold.held) == list(range(len(corpus.origins)))
-    for fold in parts:
-        assert fold.fit
-        held, fitted = ([corpus.origins[i] for i in part] for part in (fold.held, fold.fit))
+    parts = make_groups(corpus.origins, split)
+    assert sorted(i for group in parts for i in group.held) == list(range(len(corpus.origins)))
+    for group in parts:
+        assert group.fit
+        held, fitted = ([corpus.origins[i] for i in part] for part in (group.held, group.fit))
         assert not {o.run for o in held} & {o.run for o in fitted}
         if split in ("family", "both"):
             assert not {o.family for o in held} & {o.family for o in fitted}

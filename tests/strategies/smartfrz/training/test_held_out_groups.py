@@ -1,4 +1,4 @@
-"""Tests of folds that cannot be fitted or scored: they are left out, and the output names them."""
+"""Tests of groups that cannot be fitted or scored: they are left out, and the output names them."""
 
 import math
 from dataclasses import replace
@@ -12,8 +12,8 @@ from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evalu
 from strategies.smartfrz.studies.feature_study import run_study
 from strategies.smartfrz.training.corpus import Histories, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe
-from strategies.smartfrz.training.folds import SPLITS
-from strategies.smartfrz.training.held_out import find_folds, score_held_out
+from strategies.smartfrz.training.held_out import find_groups, score_held_out
+from strategies.smartfrz.training.held_out_groups import SPLITS
 from strategies.smartfrz.training.labels import Rule
 from tests.support.recordings import make_recording
 
@@ -29,11 +29,11 @@ def make_corpus(*places: str) -> Histories:
     return build_histories(runs, "travel", 12, RULE, warmup=0.1)
 
 
-def test_a_fold_without_a_run_to_train_on_is_left_out_and_named() -> None:
+def test_a_group_without_a_run_to_train_on_is_left_out_and_named() -> None:
     corpus = make_corpus("ax", "ay", "bx")
     evaluation = evaluate_splits(corpus, RECIPE)
     assert evaluation.left_out == [
-        "left out the fold a, x of the split both: no run is left to train on"
+        "left out the group a, x of the split both: no run is left to train on"
     ]
     assert format_evaluation(evaluation).startswith(evaluation.left_out[0])
     scored = {row["run"] for row in evaluation.runs if row["split"] == "both"}
@@ -45,19 +45,19 @@ def test_a_fold_without_a_run_to_train_on_is_left_out_and_named() -> None:
     assert all(math.isfinite(row["mean_fold"]) for row in evaluation.splits)
 
 
-def test_a_fold_whose_training_part_has_one_label_is_left_out() -> None:
+def test_a_group_whose_training_part_has_one_label_is_left_out() -> None:
     corpus = make_corpus("ax", "ay", "bx", "by")
     label = corpus.label | (corpus.run >= 2)[:, None]  # all layers of family b have converged
-    folds, left_out = find_folds(replace(corpus, label=label), ["family", "task"])
-    assert {fold.name for fold in folds} == {"b", "x", "y"}
-    assert "fold a of the split family: in its training part, " in left_out[0]
+    groups, left_out = find_groups(replace(corpus, label=label), ["family", "task"])
+    assert {group.name for group in groups} == {"b", "x", "y"}
+    assert "group a of the split family: in its training part, " in left_out[0]
     scores = score_held_out(replace(corpus, label=label), RECIPE, ["both"])["both"]
-    assert math.isfinite(scores.find_worst_fold(["task"]))
+    assert math.isfinite(scores.find_worst_group(["task"]))
     known = corpus.known & (corpus.run < 2)[:, None]
-    folds, left_out = find_folds(replace(corpus, known=known), ["family"])
-    assert not folds
+    groups, left_out = find_groups(replace(corpus, known=known), ["family"])
+    assert not groups
     assert "0 of 0 labels" in left_out[0]
-    assert left_out[1].endswith("fold b of the split family: its held-out part has no labels")
+    assert left_out[1].endswith("group b of the split family: its held-out part has no labels")
 
 
 def test_runs_of_one_family_and_task_give_one_line() -> None:
