@@ -1,4 +1,4 @@
-"""Control: train the head only.
+"""Control: linear probe, which trains the head only.
 
 A method that is no better than this control gains nothing from training the other layers.
 """
@@ -12,7 +12,7 @@ from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 
 
 class Probe(Strategy):
-    """Train the head only: every other layer is frozen before the first step.
+    """Linear probe: train the head only; every other layer is frozen before the first step.
 
     The LoRA adapters of a model `lora:NAME` also train. For that model, this control is plain LoRA.
     """

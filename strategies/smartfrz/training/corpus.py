@@ -86,10 +86,11 @@ class Histories:
 def build_histories(
     recordings: Sequence[Recording], features: str, window: int, rule: Rule, warmup: float
 ) -> Histories:
-    """Compute the tokens of the recordings as a run would, and the labels at their CKA probes.
+    """Compute the tokens of the recordings as a run would, and the labels at CKA measurements.
 
-    features: name of a feature set. window: W, in snapshots. warmup: fraction of a run, from its
-    start, in which no moment is labelled.
+    features: name of a feature set.
+    window: W, in snapshots.
+    warmup: fraction of a run, from its start, in which no moment is labelled.
     """
     parts = [
         _label_recording(i, r, features, window, rule, warmup) for i, r in enumerate(recordings)
@@ -107,18 +108,18 @@ def _label_recording(
 ) -> dict[str, Tensor]:
     trace = recording.trace
     tokens, moved = make_tokens(trace, features, window)
-    curve, probes = rule.select(trace)
+    curve, times = rule.select(trace)
     label, known = rule.labels(curve)
-    # The newest token at a probe is that of the last snapshot taken before or at the probe.
-    newest = torch.searchsorted(trace["progress"], probes.contiguous(), right=True) - 1
-    known &= (probes >= warmup)[:, None]
+    # The newest token at a CKA measurement is that of the last snapshot taken by then.
+    newest = torch.searchsorted(trace["progress"], times.contiguous(), right=True) - 1
+    known &= (times >= warmup)[:, None]
     layers = label.shape[1]
     return {
         "tokens": tokens.transpose(0, 1),
         "newest": newest.expand(layers, -1),
         "label": label.T,
         "known": known.T,
-        "progress": probes.float().expand(layers, -1),
+        "progress": times.float().expand(layers, -1),
         "moved": moved[newest].T,
         "run": torch.full((layers,), index),
     }

@@ -61,9 +61,9 @@ def test_a_missing_cka_value_gives_no_label() -> None:
 
 def test_a_rule_selects_the_estimator_and_the_ends_of_epochs() -> None:
     trace = {"cka": CURVE, "cka_biased": CURVE / 2, "probes": torch.linspace(0, 1, 5)}
-    curve, probes = Rule(estimator="biased", every=2).select(trace)
+    curve, times = Rule(estimator="biased", every=2).select(trace)
     assert torch.equal(curve, CURVE[[0, 2, 4]] / 2)
-    assert probes.tolist() == [0, 0.5, 1]
+    assert times.tolist() == [0, 0.5, 1]
     assert torch.equal(Rule().select(trace)[0], CURVE)
 
 
