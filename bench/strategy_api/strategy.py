@@ -139,7 +139,7 @@ class Strategy:
     def stages(self) -> Cadence:
         """Return the steps after which `decide` is called, as a Cadence.
 
-        Step 0 is the moment before training.
+        Step 0 is before training.
         """
         return Never()
 

@@ -212,7 +212,7 @@ class View:
         return compute_layer_outputs(model, self.layers, inputs)
 
     def snapshot(self) -> ModelSnapshot:
-        """Return a copy of the model's weights and buffers at this moment.
+        """Return a copy of the model's weights and buffers at this step.
 
         To keep a copy of the initial model, call this method in `start`. When a run resumes,
         restore the copy with `ModelSnapshot.load_state_dict`. `ModelSnapshot.outputs` costs as many

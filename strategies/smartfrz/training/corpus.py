@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from strategies.smartfrz.features import FEATURES, FLOOR, Moment
+from strategies.smartfrz.features import FEATURES, FLOOR, SchedulePosition
 from strategies.smartfrz.history import SnapshotRing
 from strategies.smartfrz.training.labels import Rule
 
@@ -135,10 +135,10 @@ def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tupl
     ring = SnapshotRing(window, snapshots.shape[1], snapshots.shape[2], snapshots.device)
     made = FEATURES[features].token
     tokens, moved = [], []
-    moments = zip(trace["progress"].tolist(), trace["rate"].tolist(), strict=True)
-    for snapshot, moment in zip(snapshots, moments, strict=True):
+    positions = zip(trace["progress"].tolist(), trace["rate"].tolist(), strict=True)
+    for snapshot, position in zip(snapshots, positions, strict=True):
         ring.push().copy_(snapshot)
-        tokens.append(made(ring, Moment(*moment)).clone())
+        tokens.append(made(ring, SchedulePosition(*position)).clone())
         way = (snapshot - ring.look_back(len(ring) - 1)).norm(dim=1)
         spread = snapshot.std(dim=1).clamp(min=1e-12) * snapshot.shape[1] ** 0.5
         moved.append((way / spread + FLOOR).log10())

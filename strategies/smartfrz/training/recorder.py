@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.errors import UserError
 from strategies.base import Cadence, Decision, Flag, Integer, PerEpoch, Strategy, View
 from strategies.representations.reference import Reference
-from strategies.smartfrz.features import Moment
+from strategies.smartfrz.features import SchedulePosition
 from strategies.smartfrz.tailoring import Tailor
 
 
@@ -71,7 +71,7 @@ class Record(Strategy):
         )
         self._reference = Reference(view, self.samples, self.batch, biased=True)
         self._snapshots: list[Tensor] = []
-        self._moments: list[tuple[float, float]] = []
+        self._positions: list[tuple[float, float]] = []
         self._cka: list[Tensor] = []
         self._measured_at: list[float] = []  # fractions of the run
         self.observe(view)
@@ -84,8 +84,8 @@ class Record(Strategy):
         snapshot = torch.empty(len(self._layers), self.tailored, device=view.device)
         self._tailor.take(self._layers, snapshot)
         self._snapshots.append(snapshot)
-        moment = Moment.of(view)
-        self._moments.append((moment.progress, moment.rate))
+        position = SchedulePosition.of(view)
+        self._positions.append((position.progress, position.rate))
         if self.gradient and self._gradient is None and 2 * view.step >= view.total_steps:
             weight = view.gradients(self._largest)[0]
             self._gradient = weight.flatten().to(torch.float32, copy=True)
@@ -101,7 +101,7 @@ class Record(Strategy):
     def state_dict(self) -> dict[str, Any]:
         return {
             "snapshots": torch.stack(self._snapshots),
-            "moments": list(self._moments),
+            "moments": list(self._positions),
             "cka": torch.stack(self._cka),
             "probes": list(self._measured_at),
             "flops": self._reference.flops,
@@ -110,7 +110,7 @@ class Record(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._snapshots = list(state["snapshots"].unbind())
-        self._moments = [(progress, rate) for progress, rate in state["moments"]]
+        self._positions = [(progress, rate) for progress, rate in state["moments"]]
         self._cka = list(state["cka"].cpu().unbind())
         self._measured_at = list(state["probes"])
         self._reference.flops = state["flops"]
@@ -121,11 +121,11 @@ class Record(Strategy):
 
     def trace(self) -> dict[str, Tensor]:
         curves = torch.stack(self._cka)
-        moments = torch.tensor(self._moments, dtype=torch.float64)
+        positions = torch.tensor(self._positions, dtype=torch.float64)
         trace = {
             "snapshots": torch.stack(self._snapshots).cpu(),
-            "progress": moments[:, 0].contiguous(),
-            "rate": moments[:, 1].contiguous(),
+            "progress": positions[:, 0].contiguous(),
+            "rate": positions[:, 1].contiguous(),
             "cka": curves[:, 0].contiguous(),
             "cka_biased": curves[:, 1].contiguous(),
             "probes": torch.tensor(self._measured_at, dtype=torch.float64),

@@ -75,16 +75,16 @@ def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> lis
 
 
 def compute_probabilities(
-    path: Path, snapshots: list[list[torch.Tensor]], moments: list[tuple[float, float]]
+    path: Path, snapshots: list[list[torch.Tensor]], positions: list[tuple[float, float]]
 ) -> list[list[float]]:
     """Return P(freeze) of each layer after each snapshot, computed in one batch of all windows.
 
-    moments: progress and relative learning rate (lr / base_lr) at each snapshot.
+    positions: progress and relative learning rate (lr / base_lr) at each snapshot.
     """
     trace = {
         "snapshots": torch.stack([torch.stack(s) for s in snapshots]),
-        "progress": torch.tensor([m[0] for m in moments]),
-        "rate": torch.tensor([m[1] for m in moments]),
+        "progress": torch.tensor([p[0] for p in positions]),
+        "rate": torch.tensor([p[1] for p in positions]),
     }
     tokens, _ = make_tokens(trace, "cascade", OPTIONS["window"])
     width, count = OPTIONS["window"], len(tokens)
@@ -121,12 +121,12 @@ def test_decisions_equal_those_computed_from_the_whole_history(
     view = dataclasses.replace(shared)
     strategy = start_strategy(view, warmup=0.0)
     taken: list[list[torch.Tensor]] = []
-    moments: list[tuple[float, float]] = []
+    positions: list[tuple[float, float]] = []
     decided: list[tuple[int, frozenset[int], list[Decision]]] = []
 
     def take() -> None:
         rate = view.lr / view.base_lr if view.step else 1.0
-        moments.append((view.step / view.total_steps, rate))
+        positions.append((view.step / view.total_steps, rate))
         taken.append(
             [
                 view.weights(i)[0].flatten()[strategy._history._tailor.indices[i]].clone()
@@ -144,7 +144,7 @@ def test_decisions_equal_those_computed_from_the_whole_history(
             view.frozen = frozenset({0})
         if view.step % stage == 0:
             decided.append((len(taken), view.frozen, list(strategy.decide(view))))
-    found = compute_probabilities(shared.artifacts["predictor"], taken, moments)
+    found = compute_probabilities(shared.artifacts["predictor"], taken, positions)
     for count, frozen, decisions in decided:
         expected = {i: p for i, p in enumerate(found[count - 1]) if i not in frozen}
         assert {d.layer: d.score for d in decisions} == pytest.approx(expected, abs=1e-5)
