@@ -15,7 +15,7 @@ from bench.machine.to_device import move_to_device
 from strategies.base import View
 from strategies.smartfrz.features import FEATURES, SchedulePosition
 from strategies.smartfrz.history import Past, SnapshotRing
-from strategies.smartfrz.predictor import KEY, Predictor, count_judging_flops
+from strategies.smartfrz.predictor import KEY, Predictor, count_prediction_flops
 from strategies.smartfrz.tailoring import Tailor
 
 
@@ -91,7 +91,7 @@ class TokenHistory:
         for pair in pairs:
             self._encoded.push().copy_(pair)
         width = self._network.inputs
-        self.flops += len(self.layers) * count_judging_flops(width, len(self.tokens), fresh)
+        self.flops += len(self.layers) * count_prediction_flops(width, len(self.tokens), fresh)
 
     def drop_frozen(self, view: View) -> None:
         """Drop the tokens of layers that were frozen since the last call."""

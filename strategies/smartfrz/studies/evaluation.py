@@ -24,10 +24,13 @@ from strategies.smartfrz.training.held_out_groups import SPLITS
 class Evaluation:
     """Held-out scores of the predictor and of the baselines, as rows of plain values.
 
-    A classifier is the predictor or a baseline. The rows call it "judge".
-    scores: by classifier. splits: one row per split and classifier. runs: one row per split,
-    classifier and held-out run, for runs with both labels. bins: one row per split, classifier and
-    interval of P(freeze) of width 0.1. left_out: one line per group that was left out.
+    A classifier is the predictor or a baseline. The column "judge" of the rows holds its name.
+
+    scores: scores by classifier.
+    splits: one row per split and classifier.
+    runs: one row per split, classifier and held-out run, for runs with both labels.
+    bins: one row per split, classifier and interval of P(freeze) of width 0.1.
+    left_out: one line per group that was left out.
     """
 
     scores: dict[str, Score]
@@ -53,7 +56,7 @@ def evaluate_splits(
         )
     origins = {origin.run: origin for origin in corpus.origins}
     made = Evaluation(scores, [], [], [], find_groups(corpus, splits)[1])
-    for split in scores["predictor"].judged:
+    for split in scores["predictor"].predicted:
         for name, score in scores.items():
             made.splits.append(_make_split_row(corpus, split, name, score, scores["predictor"]))
             for (s, run), auroc in score.auroc.items():
@@ -63,7 +66,7 @@ def evaluate_splits(
                     values = {"auroc": auroc, "precision": score.precision[s, run]}
                     row = {"split": split, "judge": name, "run": run, **where, **values}
                     made.runs.append(row)
-            for p, share, n in compute_reliability(corpus, score.judged[split]):
+            for p, share, n in compute_reliability(corpus, score.predicted[split]):
                 made.bins.append({"split": split, "judge": name, "p": p, "share": share, "n": n})
     return made
 
@@ -86,7 +89,7 @@ def _make_split_row(
         "precision": precision[0],
         "precision_half": precision[1],
         "calibration_error": compute_calibration_error(
-            compute_reliability(corpus, score.judged[split])
+            compute_reliability(corpus, score.predicted[split])
         ),
         "predictor_over_it": gap[0],
         "predictor_over_it_half": gap[1],

@@ -1,7 +1,7 @@
 """Held-out scores of the predictor, and of baselines that need no predictor.
 
-A judge is a function that fits a classifier on some histories. It returns the P(freeze) of the
-classifier for other histories. A moment is a time in a run at which one layer is classified.
+A classifier is a function that is fitted on some histories and returns its P(freeze) for other
+histories. A moment is a time in a run at which one layer is classified.
 """
 
 from __future__ import annotations
@@ -27,26 +27,27 @@ from strategies.smartfrz.training.corpus import Histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
 from strategies.smartfrz.training.held_out_groups import CHOOSING, HeldOutGroup, make_groups
 
-Judge = Callable[[Histories, Histories], Tensor]
+Classifier = Callable[[Histories, Histories], Tensor]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Held-out scores of one judge.
+    """Held-out scores of one classifier.
 
-    For each group, the classifier is fitted without the runs of the group.
+    For each group, the classifier is fitted without the runs of the group. Intervals are taken over
+    runs, because the moments of one run are not independent.
 
     groups: AUROC over all moments of a group, by split and group.
-    auroc, precision: AUROC and average precision of each run that has both labels, by split and
-    run. Intervals are taken over runs, because the moments of one run are not independent.
-    judged: held-out P(freeze) (N, S) of N layers at S moments, by split. The rows of runs in groups
-    that were left out are NaN. Splits without a group are missing.
+    auroc: AUROC of each run that has both labels, by split and run.
+    precision: average precision of each of these runs, by split and run.
+    predicted: held-out P(freeze) (N, S) of N layers at S moments, by split. The rows of runs in
+        groups that were left out are NaN. Splits without a group are missing.
     """
 
     groups: Mapping[tuple[str, str], float]
     auroc: Mapping[tuple[str, str], float]
     precision: Mapping[tuple[str, str], float]
-    judged: Mapping[str, Tensor]
+    predicted: Mapping[str, Tensor]
 
     def average_groups(self, splits: Sequence[str] = CHOOSING) -> float:
         """Return the mean over the splits with groups of the mean AUROC over their groups."""
@@ -72,8 +73,8 @@ class Score:
         return min(v for (split, _), v in self.groups.items() if split in splits)
 
 
-def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
-    """Return the predictor and the baselines as judges, by name.
+def make_classifiers(recipe: PredictorRecipe) -> dict[str, Classifier]:
+    """Return the predictor and the baselines as classifiers, by name.
 
     The baselines are logistic regressions on the progress of the run, on the displacement of the
     layer within the window, and on both.
@@ -118,11 +119,13 @@ def score_held_out(
     names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
     splits: Sequence[str] = CHOOSING,
 ) -> dict[str, Score]:
-    """Compute the scores of the judges on every group of some splits.
+    """Compute the scores of the classifiers on every group of some splits.
 
     Groups run in parallel on all cores. Groups that `find_groups` leaves out have no score.
 
-    names: judges from `make_judges`. splits: keys of SPLITS. Raises UserError if no group is left.
+    names: keys of `make_classifiers`.
+    splits: keys of SPLITS.
+    Raises UserError if no group is left.
     """
     groups = find_groups(histories, splits)[0]
     if not groups:
@@ -133,17 +136,17 @@ def score_held_out(
     jobs = [(group, name) for group in groups for name in names]
     context = torch.multiprocessing.get_context("forkserver")  # passes tensors in shared memory
     with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, recipe)) as pool:
-        answers = list(pool.map(_judge_group, jobs))
+        answers = list(pool.map(_predict_group, jobs))
     scores = {}
     for name in names:
-        judged = {
+        predicted = {
             group.split: torch.full(histories.label.shape, math.nan, dtype=torch.float64)
             for group in groups
         }
         parts = [(group, p) for (group, n), p in zip(jobs, answers, strict=True) if n == name]
         for group, p in parts:
-            judged[group.split][_find_rows(histories, group.held)] = p
-        scores[name] = _compute_score(histories, [group for group, _ in parts], judged)
+            predicted[group.split][_find_rows(histories, group.held)] = p
+        scores[name] = _compute_score(histories, [group for group, _ in parts], predicted)
     return scores
 
 
@@ -165,19 +168,19 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _judge_group(job: tuple[HeldOutGroup, str]) -> Tensor:
+def _predict_group(job: tuple[HeldOutGroup, str]) -> Tensor:
     histories, recipe = _shared
     group, name = job
     fit, held = histories.select_runs(group.fit), histories.select_runs(group.held)
-    return make_judges(recipe)[name](fit, held).double()
+    return make_classifiers(recipe)[name](fit, held).double()
 
 
 def _compute_score(
-    histories: Histories, parts: Sequence[HeldOutGroup], judged: Mapping[str, Tensor]
+    histories: Histories, parts: Sequence[HeldOutGroup], predicted: Mapping[str, Tensor]
 ) -> Score:
     of_group, auroc, precision = {}, {}, {}
     for group in parts:
-        p = judged[group.split]
+        p = predicted[group.split]
         rows = _find_rows(histories, group.held)
         of_group[group.split, group.name] = compute_auroc(
             histories, p, histories.known & rows[:, None]
@@ -189,7 +192,7 @@ def _compute_score(
                 key = (group.split, histories.origins[run].run)
                 auroc[key] = compute_auroc(histories, p, moments)
                 precision[key] = float(average_precision_score(label, p[moments]))
-    return Score(of_group, auroc, precision, judged)
+    return Score(of_group, auroc, precision, predicted)
 
 
 def _find_rows(histories: Histories, runs: Sequence[int]) -> Tensor:
@@ -223,7 +226,7 @@ def compare_scores(
 def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
     """Return the scores as a text table: averages over the splits, then AUROC by group.
 
-    The last column is the AUROC of the first judge minus that of the judge in the row.
+    The last column is the AUROC of the first classifier minus that of the one in the row.
     """
     lines = [
         f"{'':22}{'mean group':>12}{'worst group':>13}{'AUROC per run':>17}"

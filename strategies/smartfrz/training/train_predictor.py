@@ -198,7 +198,7 @@ def require_both_labels(corpus: Histories, rule: Rule) -> None:
 def _choose_threshold(
     corpus: Histories, choice: PredictorConfig, say: Callable[[str], None]
 ) -> tuple[dict[str, Score], float]:
-    """Return the held-out scores by judge, and the P(freeze) from which a layer freezes.
+    """Return the held-out scores by classifier, and the P(freeze) from which a layer freezes.
 
     If no run can be held out, for example with a single family and a single task, no scores are
     returned. The threshold is then 0.5, as for "argmax".
@@ -212,7 +212,7 @@ def _choose_threshold(
         say(format_scores(scores))
         if choice.decision == "argmax":
             return scores, ARGMAX
-        limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
+        limit, share = calibrate_threshold(corpus, scores["predictor"].predicted, WRONG)
         say(
             f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come before "
             f"convergence (limit {WRONG:.0%}"

@@ -14,7 +14,7 @@ from torch import nn
 from bench.errors import UserError
 from strategies.smartfrz.features import FEATURES, SchedulePosition
 from strategies.smartfrz.history import SnapshotRing
-from strategies.smartfrz.predictor import Predictor, count_judging_flops
+from strategies.smartfrz.predictor import Predictor, count_prediction_flops
 from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
 from strategies.smartfrz.tailoring import Tailor, draw_indices
 
@@ -90,7 +90,7 @@ def test_the_network_on_1024_weights_has_the_size_and_cost_of_the_paper() -> Non
     assert sum(p.numel() for p in Predictor(1024).parameters()) == 1_037_122
     # One prediction over 30 snapshots, with a query for the newest only, takes 0.042 GFLOPs. The
     # paper's 0.12 GFLOPs do not follow from its layer sizes.
-    assert count_judging_flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
+    assert count_prediction_flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
 
 
 def test_a_masked_history_scores_like_a_truncated_history() -> None:

@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.strategy_api.strategy import Decision
 from bench.strategy_api.view import View
 from strategies.smartfrz.features import FEATURES
-from strategies.smartfrz.predictor import Predictor, count_judging_flops
+from strategies.smartfrz.predictor import Predictor, count_prediction_flops
 from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
 from strategies.smartfrz.strategy import SmartFRZ
 from strategies.smartfrz.training.corpus import make_tokens
@@ -216,7 +216,7 @@ def test_cost_counts_the_encoding_of_each_token_once(view: View) -> None:
     run(view, strategy, 10)  # stages after 5 and 10 steps, with 3 new tokens each
     width = FEATURES["cascade"].width(16)
     assert strategy.cost() == 2 * (
-        count_judging_flops(width, 3, 3) + count_judging_flops(width, 6, 3)
+        count_prediction_flops(width, 3, 3) + count_prediction_flops(width, 6, 3)
     )
 
 
