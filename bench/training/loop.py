@@ -26,6 +26,7 @@ from bench.training.checkpoint import (
 from bench.training.compiled_step import Compiled
 from bench.training.evaluation import evaluate, score_part
 from bench.training.freezing_stage import run_stage
+from bench.training.gpu_priming import prime_gpu
 from bench.training.run_record import (
     make_epoch_line,
     make_result,
@@ -34,7 +35,6 @@ from bench.training.run_record import (
 )
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step
-from bench.training.warm_up import warm_up
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -98,7 +98,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
     run.model.train()
     if run.device.type == "cuda":
         batch = run.batches.probe(min(run.spec.batch_size, run.batches.samples))
-        warm_up(run.model, run.build_optimizer, batch, run.autocast)
+        prime_gpu(run.model, run.build_optimizer, batch, run.autocast)
         torch.cuda.empty_cache()  # do not count the copy's memory as reserved
     _refuse_costly_switches(run)
     if run.spec.cache_prefix or run.spec.fold_norms:
