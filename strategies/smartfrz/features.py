@@ -56,9 +56,10 @@ class SchedulePosition:
 class FeatureSet:
     """Named way to compute tokens.
 
-    doc: one-line description. width: function that returns the token width for n tailored weights.
+    doc: one-line description.
+    width: function that returns the token width for n tailored weights.
     token: function that returns the tokens (layers, width) of the newest snapshot. Layers are in
-    the order of the network and include those that froze during the run.
+        the order of the network and include those that froze during the run.
     """
 
     doc: str
@@ -70,9 +71,12 @@ class FeatureSet:
 class Moves:
     """Displacement of the layers' weights up to the newest snapshot w_j, for each horizon h.
 
-    A horizon is a number of snapshots to look back. newest (layers, n): w_j.
+    A horizon is a number of snapshots to look back.
+
+    newest (layers, n): w_j.
     moved (horizons, layers, n): w_j − w_(j−h). If w_(j−h) does not exist, the oldest snapshot
-    replaces it. size (horizons, layers): L2 norm of moved.
+        replaces it.
+    size (horizons, layers): L2 norm of moved.
     spread (layers,): L2 norm of w_j after its mean is subtracted.
     """
 

@@ -12,7 +12,7 @@ from strategies.base import Cadence, Choice, Decision, Integer, PerEpoch, Real, 
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor_file import (
     DEFAULT_FEATURES,
-    RECIPES,
+    SHIPPED_FEATURES,
     find_predictor,
     load_predictor,
 )
@@ -55,7 +55,7 @@ class SmartFRZ(Strategy):
         ),
         "recipe": Choice(
             "default",
-            choices=tuple(RECIPES),
+            choices=tuple(SHIPPED_FEATURES),
             doc="shipped predictor to use; published: trained as in the paper, for features = raw",
         ),
     }

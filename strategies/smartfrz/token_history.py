@@ -22,7 +22,8 @@ from strategies.smartfrz.tailoring import Tailor
 class TokenHistory:
     """The last `window` tokens of each layer that may still freeze, with their keys and values.
 
-    layers: indices of these layers. tokens: ring of their tokens (window, layers, token width).
+    layers: indices of these layers.
+    tokens: ring of their tokens (window, layers, token width).
     flops: FLOPs of the predictor so far.
     """
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError
 from strategies.smartfrz.training.calibration import compute_calibration_error, compute_reliability
 from strategies.smartfrz.training.corpus import Histories
-from strategies.smartfrz.training.fit import PredictorRecipe
+from strategies.smartfrz.training.fit import PredictorTraining
 from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
@@ -40,22 +39,20 @@ class Evaluation:
     left_out: list[str]
 
 
-def evaluate_splits(
-    corpus: Histories, recipe: PredictorRecipe, splits: Sequence[str] = tuple(SPLITS)
-) -> Evaluation:
-    """Score the predictor and the baselines on all groups of some splits.
+def evaluate_splits(corpus: Histories, training: PredictorTraining) -> Evaluation:
+    """Score the predictor and the baselines on all groups of all splits.
 
     Groups that `find_groups` leaves out have no score. Raises UserError if no group is left, or if
     no held-out run has both labels.
     """
-    scores = score_held_out(corpus, recipe, splits=splits)
+    scores = score_held_out(corpus, training, splits=tuple(SPLITS))
     if not scores["predictor"].auroc:
         raise UserError(
             "no held-out run has both labels (converged and not converged), so none has a score; "
             "change --k or --epsilon"
         )
     origins = {origin.run: origin for origin in corpus.origins}
-    made = Evaluation(scores, [], [], [], find_groups(corpus, splits)[1])
+    made = Evaluation(scores, [], [], [], find_groups(corpus, tuple(SPLITS))[1])
     for split in scores["predictor"].predicted:
         for name, score in scores.items():
             made.splits.append(_make_split_row(corpus, split, name, score, scores["predictor"]))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from bench.results.run_folder import RunFolder
 from bench.spec import FULL, Spec
 from strategies.smartfrz.training.held_out import compute_interval
 from strategies.smartfrz.training.labels import Rule
+from strategies.smartfrz.training.source_runs import load_trace
 
 AS_USED = "as used"  # role of the recorded runs that are trained like the randomly frozen runs
 PairKey = tuple[str, str]  # family, task
@@ -144,10 +144,13 @@ def list_needed(specs: Iterable[Spec], sources: Sweep) -> list[Spec]:
 def read_curves(
     recorded: Mapping[PairKey, Spec], results: Path
 ) -> dict[PairKey, tuple[Tensor, Tensor]]:
-    """Return the CKA curve (S, L) of each pair and its times (S,), as fractions of the run."""
+    """Return the CKA curve (S, L) of each pair and its times (S,), as fractions of the run.
+
+    Raises UserError if the file of a recording is missing or damaged.
+    """
     curves = {}
     for pair, spec in recorded.items():
-        trace = load_file(RunFolder(results, spec.id).path / "trace.safetensors")
+        trace = load_trace(RunFolder(results, spec.id).path / "trace.safetensors")
         curves[pair] = trace["cka"], trace["probes"]
     return curves
 

@@ -38,9 +38,12 @@ class Histories:
     """Histories of the N layers of all recordings: up to T tokens and up to S moments each.
 
     A moment is a time in a run at which one layer is classified.
-    tokens (N, T, width): zero-padded. newest int64 (N, S): index of the newest token at a moment.
-    label bool (N, S): whether the layer has converged. known bool (N, S): whether the moment has a
-    label that counts. progress (N, S): fraction of training done, for the baselines.
+
+    tokens (N, T, width): zero-padded.
+    newest int64 (N, S): index of the newest token at a moment.
+    label bool (N, S): whether the layer has converged.
+    known bool (N, S): whether the moment has a label that counts.
+    progress (N, S): fraction of training done, for the baselines.
     moved (N, S): log10 of the relative displacement within the window, for the baselines.
     run (N,): index of the layer's run in origins.
     """
@@ -84,16 +87,17 @@ class Histories:
 
 
 def build_histories(
-    recordings: Sequence[Recording], features: str, window: int, rule: Rule, warmup: float
+    recordings: Sequence[Recording], features: str, window: int, rule: Rule, unlabelled_share: float
 ) -> Histories:
     """Compute the tokens of the recordings as a run would, and the labels at CKA measurements.
 
     features: name of a feature set.
     window: W, in snapshots.
-    warmup: fraction of a run, from its start, in which no moment is labelled.
+    unlabelled_share: fraction of a run, from its start, in which no moment is labelled.
     """
     parts = [
-        _label_recording(i, r, features, window, rule, warmup) for i, r in enumerate(recordings)
+        _label_recording(i, recording, features, window, rule, unlabelled_share)
+        for i, recording in enumerate(recordings)
     ]
     padded: dict[str, list[Tensor]] = {}
     for name in parts[0]:
@@ -104,7 +108,12 @@ def build_histories(
 
 
 def _label_recording(
-    index: int, recording: Recording, features: str, window: int, rule: Rule, warmup: float
+    index: int,
+    recording: Recording,
+    features: str,
+    window: int,
+    rule: Rule,
+    unlabelled_share: float,
 ) -> dict[str, Tensor]:
     trace = recording.trace
     tokens, moved = make_tokens(trace, features, window)
@@ -112,7 +121,7 @@ def _label_recording(
     label, known = rule.labels(curve)
     # The newest token at a CKA measurement is that of the last snapshot taken by then.
     newest = torch.searchsorted(trace["progress"], times.contiguous(), right=True) - 1
-    known &= (times >= warmup)[:, None]
+    known &= (times >= unlabelled_share)[:, None]
     layers = label.shape[1]
     return {
         "tokens": tokens.transpose(0, 1),

@@ -24,7 +24,7 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.machine.environment import count_cores
 from strategies.smartfrz.training.corpus import Histories
-from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
+from strategies.smartfrz.training.fit import PredictorTraining, fit_predictor, predict_probabilities
 from strategies.smartfrz.training.held_out_groups import CHOOSING, HeldOutGroup, make_groups
 
 Classifier = Callable[[Histories, Histories], Tensor]
@@ -73,7 +73,7 @@ class Score:
         return min(v for (split, _), v in self.groups.items() if split in splits)
 
 
-def make_classifiers(recipe: PredictorRecipe) -> dict[str, Classifier]:
+def make_classifiers(training: PredictorTraining) -> dict[str, Classifier]:
     """Return the predictor and the baselines as classifiers, by name.
 
     The baselines are logistic regressions on the progress of the run, on the displacement of the
@@ -81,7 +81,7 @@ def make_classifiers(recipe: PredictorRecipe) -> dict[str, Classifier]:
     """
     return {
         "predictor": lambda fit, held: predict_probabilities(
-            fit_predictor(fit, recipe), held, recipe.window
+            fit_predictor(fit, training), held, training.window
         ),
         "progress alone": lambda fit, held: _fit_logistic(fit, held, ["progress"]),
         "displacement alone": lambda fit, held: _fit_logistic(fit, held, ["moved"]),
@@ -115,7 +115,7 @@ def find_groups(
 
 def score_held_out(
     histories: Histories,
-    recipe: PredictorRecipe,
+    training: PredictorTraining,
     names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
     splits: Sequence[str] = CHOOSING,
 ) -> dict[str, Score]:
@@ -135,7 +135,7 @@ def score_held_out(
         )
     jobs = [(group, name) for group in groups for name in names]
     context = torch.multiprocessing.get_context("forkserver")  # passes tensors in shared memory
-    with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, recipe)) as pool:
+    with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, training)) as pool:
         answers = list(pool.map(_predict_group, jobs))
     scores = {}
     for name in names:
@@ -150,12 +150,12 @@ def score_held_out(
     return scores
 
 
-_shared: tuple[Histories, PredictorRecipe]
+_shared: tuple[Histories, PredictorTraining]
 
 
-def _init_worker(histories: Histories, recipe: PredictorRecipe) -> None:
+def _init_worker(histories: Histories, training: PredictorTraining) -> None:
     global _shared  # safe, because a worker process serves a single call of score_held_out
-    _shared = histories, recipe
+    _shared = histories, training
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)  # groups share the cores, and the thread count changes rounding
 
@@ -169,10 +169,10 @@ def _end_with_parent() -> None:
 
 
 def _predict_group(job: tuple[HeldOutGroup, str]) -> Tensor:
-    histories, recipe = _shared
+    histories, training = _shared
     group, name = job
     fit, held = histories.select_runs(group.fit), histories.select_runs(group.held)
-    return make_classifiers(recipe)[name](fit, held).double()
+    return make_classifiers(training)[name](fit, held).double()
 
 
 def _compute_score(
@@ -223,8 +223,8 @@ def compare_scores(
     return compute_interval(score.average_by_run(gaps, splits))
 
 
-def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
-    """Return the scores as a text table: averages over the splits, then AUROC by group.
+def format_scores(scores: Mapping[str, Score]) -> str:
+    """Return the scores as a text table: averages over the splits CHOOSING, then AUROC by group.
 
     The last column is the AUROC of the first classifier minus that of the one in the row.
     """
@@ -235,21 +235,16 @@ def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING)
     first = next(iter(scores.values()))
     for name, score in scores.items():
         per_run, precise = (
-            compute_interval(score.average_by_run(of, splits))
-            for of in (score.auroc, score.precision)
+            compute_interval(score.average_by_run(of)) for of in (score.auroc, score.precision)
         )
-        gap = (
-            ""
-            if score is first
-            else "{:+.3f} ± {:.3f}".format(*compare_scores(first, score, splits))
-        )
+        gap = "" if score is first else "{:+.3f} ± {:.3f}".format(*compare_scores(first, score))
         lines.append(
-            f"{name:22}{score.average_groups(splits):12.3f}{score.find_worst_group(splits):13.3f}"
+            f"{name:22}{score.average_groups():12.3f}{score.find_worst_group():13.3f}"
             f"{per_run[0]:9.3f} ± {per_run[1]:.3f}{precise[0]:12.3f} ± {precise[1]:.3f}{gap:>17}"
         )
     lines.append("AUROC by group:")
     for split, group in first.groups:
-        if split in splits:
+        if split in CHOOSING:
             values = (f"{name} {score.groups[split, group]:.2f}" for name, score in scores.items())
             lines.append(f"  {f'{split} {group}':34}" + "  ".join(values))
     return "\n".join(lines)

@@ -186,7 +186,7 @@ def test_freezing_a_later_layer_does_not_change_the_score_of_an_earlier_one(view
     assert strategy.decide(view) == ()
 
 
-def test_there_are_no_decisions_during_the_warm_up(view: View) -> None:
+def test_there_are_no_decisions_in_the_epochs_of_the_option_warmup(view: View) -> None:
     stages = run(view, start_strategy(view, warmup=1.5), 20)
     assert [bool(decisions) for decisions in stages] == [False, False, True, True]
 

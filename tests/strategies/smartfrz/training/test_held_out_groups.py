@@ -11,7 +11,7 @@ from bench.errors import UserError
 from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evaluation
 from strategies.smartfrz.studies.feature_study import run_study
 from strategies.smartfrz.training.corpus import Histories, build_histories
-from strategies.smartfrz.training.fit import PredictorRecipe
+from strategies.smartfrz.training.fit import PredictorTraining
 from strategies.smartfrz.training.held_out import find_groups, score_held_out
 from strategies.smartfrz.training.held_out_groups import SPLITS
 from strategies.smartfrz.training.labels import Rule
@@ -19,19 +19,19 @@ from tests.support.recordings import make_recording
 
 torch.set_num_threads(1)
 
-RECIPE = PredictorRecipe(window=12, epochs=1, batch=8)
+TRAINING = PredictorTraining(window=12, epochs=1, batch=8)
 RULE = Rule(k=3, epsilon=0.02)
 
 
 def make_corpus(*places: str) -> Histories:
     """Return the histories of one run per place. The place "ax" is family a and task x."""
     runs = [make_recording(place, *place, seed=i) for i, place in enumerate(places)]
-    return build_histories(runs, "travel", 12, RULE, warmup=0.1)
+    return build_histories(runs, "travel", 12, RULE, unlabelled_share=0.1)
 
 
 def test_a_group_without_a_run_to_train_on_is_left_out_and_named() -> None:
     corpus = make_corpus("ax", "ay", "bx")
-    evaluation = evaluate_splits(corpus, RECIPE)
+    evaluation = evaluate_splits(corpus, TRAINING)
     assert evaluation.left_out == [
         "left out the group a, x of the split both: no run is left to train on"
     ]
@@ -51,7 +51,7 @@ def test_a_group_whose_training_part_has_one_label_is_left_out() -> None:
     groups, left_out = find_groups(replace(corpus, label=label), ["family", "task"])
     assert {group.name for group in groups} == {"b", "x", "y"}
     assert "group a of the split family: in its training part, " in left_out[0]
-    scores = score_held_out(replace(corpus, label=label), RECIPE, ["both"])["both"]
+    scores = score_held_out(replace(corpus, label=label), TRAINING, ["both"])["both"]
     assert math.isfinite(scores.find_worst_group(["task"]))
     known = corpus.known & (corpus.run < 2)[:, None]
     groups, left_out = find_groups(replace(corpus, known=known), ["family"])
@@ -62,15 +62,18 @@ def test_a_group_whose_training_part_has_one_label_is_left_out() -> None:
 
 def test_runs_of_one_family_and_task_give_one_line() -> None:
     with pytest.raises(UserError, match="no recorded run can be held out"):
-        score_held_out(make_corpus("ax", "ax"), RECIPE, ["both"])
+        score_held_out(make_corpus("ax", "ax"), TRAINING, ["both"])
 
 
-def test_a_study_names_rules_without_both_labels(tmp_path: Path) -> None:
+def test_a_study_names_rules_without_both_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [make_recording(place, *place, seed=i) for i, place in enumerate(("ax", "by"))]
-    rules, said = {"long": Rule(k=30), "short": RULE}, list[str]()
+    rules = {"long": Rule(k=30), "short": RULE}
     kept = tmp_path / "study.csv"
-    rows = run_study(runs, RECIPE, 0.1, kept, ["travel"], rules, said.append)
+    rows = run_study(runs, TRAINING, 0.1, kept, ["travel"], rules)
     assert {row["labels"] for row in rows} == {"short"}
-    assert said[0].startswith("left out the labels 'long': 0 of 0 labels are 'converged'")
+    left_out = "left out the labels 'long': 0 of 0 labels are 'converged'"
+    assert capsys.readouterr().out.startswith(left_out)
     with pytest.raises(UserError, match="no rule gives labels of both kinds"):
-        run_study(runs, RECIPE, 0.1, tmp_path / "n.csv", ["travel"], {"long": Rule(k=30)})
+        run_study(runs, TRAINING, 0.1, tmp_path / "n.csv", ["travel"], {"long": Rule(k=30)})
