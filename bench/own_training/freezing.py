@@ -194,7 +194,7 @@ class Freezing:
             view.lr = self._watch.get_rate(view.base_lr)
         view.step += 1
         if self._strategy.observations().due(view.step, view.steps_per_epoch):
-            with view.only_looked_at(self._named, "observe"):
+            with view.forbid_changes(self._named, "observe"):
                 self._strategy.observe(view)
         self._run_stage()
         if view.step == view.total_steps:
@@ -277,7 +277,7 @@ class Freezing:
         """Start the strategy, and run the freezing stage before the first step."""
         view, strategy = self._view, self._strategy
         refuse_own_length(strategy, self._named, view)
-        with view.only_looked_at(self._named, "start"):
+        with view.forbid_changes(self._named, "start"):
             strategy.start(view)
         check_late_answers(strategy, self._named)
         self._accounting.enter_state(0, self.frozen)
@@ -290,7 +290,7 @@ class Freezing:
         view = self._view
         if not is_stage_due(self._strategy, view):
             return
-        with view.only_looked_at(self._named, "decide"):
+        with view.forbid_changes(self._named, "decide"):
             decisions = ask_strategy(self._strategy, self._named, view)
         if view.step < view.total_steps and apply_decisions(
             view, self._freezer, self._frozen_at, decisions, "Freezing"

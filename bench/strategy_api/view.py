@@ -120,12 +120,8 @@ class View:
         self._refresh_active()
         return self._active_parameters
 
-    def active_gradients(self) -> list[torch.Tensor]:
-        """Return the gradients of all active layers in one list, in layer order."""
-        return [g for _, p in self.active_parameters() if (g := p.grad) is not None]
-
     @contextmanager
-    def only_looked_at(self, strategy: str, method: str) -> Iterator[None]:
+    def forbid_changes(self, strategy: str, method: str) -> Iterator[None]:
         """Raise UserError if the strategy modifies the run inside this block.
 
         The check compares the version counters of all weights and buffers, which needs no device
