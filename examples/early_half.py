@@ -1,6 +1,6 @@
 """Example of a strategy: freeze the first half of the layers after some epochs."""
 
-from strategies.base import Integer, PerEpoch, Strategy, Verdict
+from strategies.base import Decision, Integer, PerEpoch, Strategy
 
 
 class EarlyHalf(Strategy):
@@ -18,7 +18,7 @@ class EarlyHalf(Strategy):
         half = len(view.layers) // 2
         due = view.epoch >= self.after
         return [
-            Verdict(i, freeze=due, score=view.epoch, threshold=self.after)
+            Decision(i, freeze=due, score=view.epoch, threshold=self.after)
             for i in view.active
             if i < half
         ]

@@ -11,7 +11,7 @@ class EarlyHalf(Strategy):
     def decide(self, view):
         half = len(view.layers) // 2
         due = view.step >= self.after * view.steps_per_epoch
-        return [Verdict(i, score=view.step, freeze=due) for i in view.active if i < half]
+        return [Decision(i, score=view.step, freeze=due) for i in view.active if i < half]
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from __future__ import annotations
 from bench.options import Choice, Flag, Integer, Option, Real, Text
 from bench.strategy_api.cadence import AtSteps, Cadence, EverySteps, Never, PerEpoch
 from bench.strategy_api.snapshot import ModelSnapshot
-from bench.strategy_api.strategy import Strategy, Verdict
+from bench.strategy_api.strategy import Decision, Strategy
 from bench.strategy_api.view import View
 
 __all__ = [
     "AtSteps",
     "Cadence",
     "Choice",
+    "Decision",
     "EverySteps",
     "Flag",
     "Integer",
@@ -36,6 +37,5 @@ __all__ = [
     "Real",
     "Strategy",
     "Text",
-    "Verdict",
     "View",
 ]

@@ -63,11 +63,11 @@ def compute_schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) 
     A layer that is missing from freeze_at never freezes. A value above `steps` counts as `steps`.
     """
     total, frozen, last = 0.0, set[int](), 0
-    for layer, moment in sorted(freeze_at.items(), key=lambda item: item[1]):
-        moment = min(moment, steps)
-        total += view.flops.exact(frozen).total * (moment - last)
+    for layer, freeze_step in sorted(freeze_at.items(), key=lambda item: item[1]):
+        freeze_step = min(freeze_step, steps)
+        total += view.flops.exact(frozen).total * (freeze_step - last)
         frozen.add(layer)
-        last = moment
+        last = freeze_step
     total += view.flops.exact(frozen).total * (steps - last)
     return total * view.samples_per_step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 
 
 class FixedSchedule(Strategy):
@@ -19,9 +19,9 @@ class FixedSchedule(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset(self._freeze_at.values()))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         return [
-            Verdict(layer, True, view.step, moment)
-            for layer, moment in self._freeze_at.items()
-            if moment == view.step
+            Decision(layer, True, view.step, freeze_step)
+            for layer, freeze_step in self._freeze_at.items()
+            if freeze_step == view.step
         ]

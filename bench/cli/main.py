@@ -32,7 +32,7 @@ COMMANDS = {
     "compare": "results.compare",
     "flops": "flops",
     "list": "list",
-    "predictor": "predictor",
+    "predictor": "predictor.command",
     "backbones": "backbones",
     "perf": "timing.perf",
     "retime": "timing.retime",

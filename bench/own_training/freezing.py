@@ -30,11 +30,11 @@ from bench.own_training.report import FreezingReport, make_report
 from bench.own_training.saved_state import check_state, describe_training
 from bench.own_training.strategy_needs import find_files, make_strategy, refuse_own_length
 from bench.own_training.subject import analyze
-from bench.strategy_api.output_checks import check_cost, check_late_answers, check_plain
+from bench.strategy_api.output_checks import check_late_answers, check_plain, read_cost
 from bench.strategy_api.strategy import Strategy
 from bench.strategy_api.view import View
 from bench.training.freezing_stage import (
-    apply_verdicts,
+    apply_decisions,
     ask_strategy,
     is_stage_due,
     make_decision_lines,
@@ -194,7 +194,7 @@ class Freezing:
             view.lr = self._watch.get_rate(view.base_lr)
         view.step += 1
         if self._strategy.observations().due(view.step, view.steps_per_epoch):
-            with view.only_looked_at(self._named, "observe"):
+            with view.forbid_changes(self._named, "observe"):
                 self._strategy.observe(view)
         self._run_stage()
         if view.step == view.total_steps:
@@ -209,7 +209,7 @@ class Freezing:
         """
         if self._view.step < self._view.total_steps:  # the last step has checked them
             self._guard.check_bits(self._view.step)
-        cost = check_cost(self._named, self._strategy.cost())
+        cost = read_cost(self._named, self._strategy.cost())
         return make_report(
             self._named, self._view, self._accounting, self._frozen_at, self._decisions, cost
         )
@@ -277,7 +277,7 @@ class Freezing:
         """Start the strategy, and run the freezing stage before the first step."""
         view, strategy = self._view, self._strategy
         refuse_own_length(strategy, self._named, view)
-        with view.only_looked_at(self._named, "start"):
+        with view.forbid_changes(self._named, "start"):
             strategy.start(view)
         check_late_answers(strategy, self._named)
         self._accounting.enter_state(0, self.frozen)
@@ -290,11 +290,11 @@ class Freezing:
         view = self._view
         if not is_stage_due(self._strategy, view):
             return
-        with view.only_looked_at(self._named, "decide"):
-            verdicts = ask_strategy(self._strategy, self._named, view)
-        if view.step < view.total_steps and apply_verdicts(
-            view, self._freezer, self._frozen_at, verdicts, "Freezing"
+        with view.forbid_changes(self._named, "decide"):
+            decisions = ask_strategy(self._strategy, self._named, view)
+        if view.step < view.total_steps and apply_decisions(
+            view, self._freezer, self._frozen_at, decisions, "Freezing"
         ):
             self._accounting.enter_state(view.step, view.frozen)
             self._guard.watch(view.frozen)
-        self._decisions += make_decision_lines(self._strategy, view, verdicts)
+        self._decisions += make_decision_lines(self._strategy, view, decisions)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.strategy_api.output_checks import check_rates
+from bench.strategy_api.output_checks import read_rates
 from bench.strategy_api.strategy import Strategy
 from bench.strategy_api.view import View
 from bench.training.optimizer import compute_lr_factor
@@ -131,7 +131,7 @@ class LayerRates:
                     "scheduler"
                 )
         view.lr = view.base_lr * compute_lr_factor(view.step, view.total_steps)
-        by_layer = check_rates(name, strategy.learning_rates(view), len(view.layers))
+        by_layer = read_rates(name, strategy.learning_rates(view), len(view.layers))
         self.restore([by_layer[layer] for layer in self._layers])
 
     def restore(self, rates: Sequence[float]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.strategy_api.output_checks import check_steps
+from bench.strategy_api.output_checks import read_steps
 from bench.strategy_api.registry import create_strategy
 from bench.strategy_api.strategy import Strategy
 from bench.strategy_api.view import View
@@ -59,7 +59,7 @@ def find_files(strategy: Strategy, name: str, files: Mapping[str, str | Path]) -
 
 def refuse_own_length(strategy: Strategy, name: str, view: View) -> None:
     """Raise UserError if a strategy changes the number of steps of the training."""
-    steps = check_steps(name, strategy.total_steps(view))
+    steps = read_steps(name, strategy.total_steps(view))
     if steps != view.total_steps:
         raise UserError(
             f"Freezing: strategy {name} with these options trains for {steps} steps, not "

@@ -9,7 +9,7 @@ from bench.errors import UserError
 
 
 class Cadence(Protocol):
-    """Rule for the steps after which a call is due. Step 0 is the moment before training."""
+    """Rule for the steps after which a call is due. Step 0 is before training."""
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
         """Return whether the call is due after `step` finished steps."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.errors import UserError
 from bench.strategy_api.cadence import AtSteps
-from bench.strategy_api.strategy import Verdict
+from bench.strategy_api.strategy import Decision
 
 if TYPE_CHECKING:
     from bench.strategy_api.cadence import Cadence
@@ -27,19 +27,19 @@ NOT_A_NUMBER = (TypeError, ValueError, RuntimeError, OverflowError)  # raised by
 LONGEST = 300  # characters of a value in a message
 
 
-def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> list[Verdict]:
-    """Return the result of `decide` as a list of Verdicts that hold plain Python values.
+def read_decision_list(strategy: str, answer: Any, layers: int, head: str = "") -> list[Decision]:
+    """Return the result of `decide` as a list of Decisions that hold plain Python values.
 
     Strategies may use numpy or torch numbers. A torch tensor and an int of the same value have
     different hashes, so a lookup of a tensor in a set of layer indices would fail.
 
-    layers: number of layers, the last of which is the head. head: name of the head, for the
-    message. Raises UserError for an object without a valid layer, freeze, score and threshold, and
-    for a Verdict that freezes the head. Raises UserError for a layer that does not exist or has two
-    Verdicts.
+    layers: number of layers, the last of which is the head.
+    head: name of the head, for the message.
+    Raises UserError for an object without a valid layer, freeze, score and threshold, for a
+    Decision that freezes the head, and for a layer that does not exist or has two Decisions.
     """
     wanted = (
-        f"it must return a list of Verdict objects for layers 0 to {layers - 1}, each with an "
+        f"it must return a list of Decision objects for layers 0 to {layers - 1}, each with an "
         "integer layer, freeze = True or False, and a score and a threshold that are numbers"
     )
     try:
@@ -48,32 +48,32 @@ def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> l
         raise UserError(
             f"strategy {strategy}: decide() returned {_show(answer)}; {wanted}"
         ) from None
-    verdicts: dict[int, Verdict] = {}
+    decisions: dict[int, Decision] = {}
     for each in given:
         try:
-            verdict = _read_verdict(each)
+            decision = _read_decision(each)
         except (AttributeError, *NOT_A_NUMBER):
             raise UserError(
                 f"strategy {strategy}: decide() returned {_show(each)}; {wanted}"
             ) from None
-        layer = verdict.layer
+        layer = decision.layer
         if not 0 <= layer < layers:
             raise UserError(f"strategy {strategy}: decide() returned layer {layer}; {wanted}")
-        if layer == layers - 1 and verdict.freeze:
+        if layer == layers - 1 and decision.freeze:
             raise UserError(
                 f"strategy {strategy}: decide() freezes layer {layer}{head and f' ({head})'}, the "
                 "head, which must train; freeze layers in view.active only"
             )
-        if layer in verdicts:
+        if layer in decisions:
             raise UserError(
                 f"strategy {strategy}: decide() returned layer {layer} twice; it must return at "
-                "most one Verdict for each layer"
+                "most one Decision for each layer"
             )
-        verdicts[layer] = verdict
-    return list(verdicts.values())
+        decisions[layer] = decision
+    return list(decisions.values())
 
 
-def check_cadence(strategy: str, method: str, answer: Any) -> Cadence:
+def read_cadence(strategy: str, method: str, answer: Any) -> Cadence:
     """Return the result of `stages` or `observations`.
 
     Raises UserError unless it is a Cadence. Also raises it for an `AtSteps` whose steps are not all
@@ -98,7 +98,7 @@ def check_cadence(strategy: str, method: str, answer: Any) -> Cadence:
     return cadence
 
 
-def check_steps(strategy: str, answer: Any) -> int:
+def read_steps(strategy: str, answer: Any) -> int:
     """Return the result of `total_steps`. Raises UserError unless it is a positive integer."""
     try:
         steps = _read_index(answer)
@@ -112,7 +112,7 @@ def check_steps(strategy: str, answer: Any) -> int:
     return steps
 
 
-def check_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
+def read_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
     """Return the result of `learning_rates`.
 
     Raises UserError unless it has one finite number of at least 0 per layer.
@@ -129,7 +129,7 @@ def check_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
     return rates
 
 
-def check_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
+def read_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
     """Return the result of `trace` as contiguous copies on the CPU.
 
     The copies are needed because a safetensors file cannot hold tensors that share memory.
@@ -150,7 +150,7 @@ def check_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
     }
 
 
-def check_cost(strategy: str, answer: Any) -> float:
+def read_cost(strategy: str, answer: Any) -> float:
     """Return the result of `cost` in FLOPs. Raises UserError unless it is finite and at least 0."""
     try:
         cost = float(answer)
@@ -190,8 +190,8 @@ def check_late_answers(strategy: Strategy, name: str) -> None:
     name: name of the strategy, for the message.
     """
     for method in ("observations", "stages"):
-        check_cadence(name, method, getattr(strategy, method)())
-    check_cost(name, strategy.cost())
+        read_cadence(name, method, getattr(strategy, method)())
+    read_cost(name, strategy.cost())
     state = strategy.state_dict()
     if not isinstance(state, dict):
         raise UserError(
@@ -200,11 +200,11 @@ def check_late_answers(strategy: Strategy, name: str) -> None:
     check_plain(state, "state_dict()", f"strategy {name}: ")
 
 
-def _read_verdict(given: Any) -> Verdict:
-    """Return a Verdict as plain Python values. Raises AttributeError or one of NOT_A_NUMBER."""
+def _read_decision(given: Any) -> Decision:
+    """Return a Decision as plain Python values. Raises AttributeError or one of NOT_A_NUMBER."""
     if given.freeze not in (True, False):
         raise ValueError
-    return Verdict(
+    return Decision(
         _read_index(given.layer), bool(given.freeze), float(given.score), float(given.threshold)
     )
 

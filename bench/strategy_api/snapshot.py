@@ -1,4 +1,4 @@
-"""Snapshot of a model: its weights and buffers at one moment, to be evaluated later."""
+"""Snapshot of a model: its weights and buffers at one step, to be evaluated later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ModelSnapshot:
     model.
 
     Attributes:
-        step: number of finished steps at the moment of the copy.
+        step: number of finished steps when the copy was made.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[Layer], step: int) -> None:

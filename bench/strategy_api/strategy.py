@@ -16,7 +16,7 @@ from bench.strategy_api.view import View
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """Decision of a strategy for one layer at one freezing stage.
 
     Attributes:
@@ -139,14 +139,14 @@ class Strategy:
     def stages(self) -> Cadence:
         """Return the steps after which `decide` is called, as a Cadence.
 
-        Step 0 is the moment before training.
+        Step 0 is before training.
         """
         return Never()
 
-    def decide(self, view: View) -> Sequence[Verdict]:
-        """Return a Verdict for each layer to freeze or unfreeze at a freezing stage.
+    def decide(self, view: View) -> Sequence[Decision]:
+        """Return a Decision for each layer to freeze or unfreeze at a freezing stage.
 
-        Layers without a Verdict keep their state. After the last step, decisions are recorded but
+        Layers without a Decision keep their state. After the last step, decisions are recorded but
         not applied.
         """
         return ()

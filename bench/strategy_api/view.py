@@ -120,12 +120,8 @@ class View:
         self._refresh_active()
         return self._active_parameters
 
-    def active_gradients(self) -> list[torch.Tensor]:
-        """Return the gradients of all active layers in one list, in layer order."""
-        return [g for _, p in self.active_parameters() if (g := p.grad) is not None]
-
     @contextmanager
-    def only_looked_at(self, strategy: str, method: str) -> Iterator[None]:
+    def forbid_changes(self, strategy: str, method: str) -> Iterator[None]:
         """Raise UserError if the strategy modifies the run inside this block.
 
         The check compares the version counters of all weights and buffers, which needs no device
@@ -212,7 +208,7 @@ class View:
         return compute_layer_outputs(model, self.layers, inputs)
 
     def snapshot(self) -> ModelSnapshot:
-        """Return a copy of the model's weights and buffers at this moment.
+        """Return a copy of the model's weights and buffers at this step.
 
         To keep a copy of the initial model, call this method in `start`. When a run resumes,
         restore the copy with `ModelSnapshot.load_state_dict`. `ModelSnapshot.outputs` costs as many

@@ -16,7 +16,7 @@ from bench.prefix.prefix_forward import PrefixForward
 from bench.results.decisions import FILE as DECISIONS
 from bench.results.run_folder import REPEAT, RunFolder
 from bench.spec import Spec
-from bench.strategy_api.output_checks import check_cost, check_late_answers, check_steps
+from bench.strategy_api.output_checks import check_late_answers, read_cost, read_steps
 from bench.training.checkpoint import (
     capture_state,
     load_checkpoint,
@@ -26,6 +26,7 @@ from bench.training.checkpoint import (
 from bench.training.compiled_step import Compiled
 from bench.training.evaluation import evaluate, score_part
 from bench.training.freezing_stage import run_stage
+from bench.training.gpu_priming import prime_gpu
 from bench.training.run_record import (
     make_epoch_line,
     make_result,
@@ -34,7 +35,6 @@ from bench.training.run_record import (
 )
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step
-from bench.training.warm_up import warm_up
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -98,7 +98,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
     run.model.train()
     if run.device.type == "cuda":
         batch = run.batches.probe(min(run.spec.batch_size, run.batches.samples))
-        warm_up(run.model, run.build_optimizer, batch, run.autocast)
+        prime_gpu(run.model, run.build_optimizer, batch, run.autocast)
         torch.cuda.empty_cache()  # do not count the copy's memory as reserved
     _refuse_costly_switches(run)
     if run.spec.cache_prefix or run.spec.fold_norms:
@@ -117,7 +117,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
     # A checkpoint holds the clocks of the first start, which this one only repeats.
     region = "prepare" if folder.checkpoint.exists() else "decide"
     with run.clocks.time_region(region):
-        steps = check_steps(run.named, run.strategy.total_steps(run.view))
+        steps = read_steps(run.named, run.strategy.total_steps(run.view))
         run.view.total_steps = run.group.broadcast_value(steps)
     with run.watch_strategy("start"), run.clocks.time_region(region):
         run.strategy.start(run.view)
@@ -213,7 +213,7 @@ def _score_epoch(run: RunState) -> dict[str, Any]:
     run.accounting.forget_peaks()  # the peak of a freeze state is that of training
     return {
         "score": score,
-        "decide_flops": check_cost(run.named, run.strategy.cost()) * run.group.size,
+        "decide_flops": read_cost(run.named, run.strategy.cost()) * run.group.size,
         "decide_s": run.clocks.read()["wall"]["decide"],
     }
 

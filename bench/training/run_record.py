@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,11 @@ from torch import Tensor
 from bench.costs.accounting import CONVENTIONS
 from bench.files import read_json, replace_atomically
 from bench.machine.environment import describe_environment
-from bench.results.decisions import encode_layers
 from bench.results.evaluation_file import write_evaluation
 from bench.results.run_folder import RunFolder
-from bench.strategy_api.output_checks import check_cost, check_trace
+from bench.strategy_api.output_checks import read_cost, read_trace
 
 if TYPE_CHECKING:
-    from bench.strategy_api.strategy import Verdict
-    from bench.strategy_api.view import View
     from bench.training.run_state import RunState
 
 
@@ -38,34 +34,6 @@ def record_environment(run: RunState, folder: RunFolder) -> None:
         here["device"] = ", then ".join(here["devices"])
         here["before"] = before
     folder.write("environment.json", here)
-
-
-def make_decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
-    """Return a decision as plain Python values, with None for numbers that are not finite.
-
-    Strategies may use numpy or torch numbers, which JSON cannot hold.
-    """
-    score, threshold = float(verdict.score), float(verdict.threshold)
-    return {
-        "step": view.step,
-        "epoch": view.epoch,
-        "layer": int(verdict.layer),
-        "name": view.layers[verdict.layer].name,
-        "score": score if math.isfinite(score) else None,
-        "threshold": threshold if math.isfinite(threshold) else None,
-        "freeze": bool(verdict.freeze),
-    }
-
-
-def make_stage_line(view: View, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return the decisions of a freezing stage in the compact format of bench/results/decisions.py.
-
-    The line is the same whether `view.frozen` holds the frozen layers before or after the decisions
-    were applied.
-    """
-    freeze = {int(v.layer) for v in verdicts if v.freeze}
-    thaw = {int(v.layer) for v in verdicts if not v.freeze}
-    return {"step": view.step, "frozen": encode_layers((view.frozen | freeze) - thaw)}
 
 
 def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:
@@ -116,7 +84,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
                 for f in [run.accounting.sum_flops(name)]
             },
             # Every process calls the strategy.
-            "decide": check_cost(run.named, run.strategy.cost()) * run.group.size,
+            "decide": read_cost(run.named, run.strategy.cost()) * run.group.size,
             "full_paper": run.flops.paper().total * full,
             "full_exact": run.flops.exact().total * full,
         },
@@ -154,7 +122,7 @@ def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -
         save_tensors(folder.model, state)
     if run.evaluation:
         write_evaluation(folder.path, run.evaluation)
-    if trace := check_trace(run.named, run.strategy.trace()):
+    if trace := read_trace(run.named, run.strategy.trace()):
         save_tensors(folder.path / "trace.safetensors", trace)
     folder.write("result.json", result)
     folder.checkpoint.unlink(missing_ok=True)

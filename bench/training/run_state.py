@@ -188,4 +188,4 @@ class RunState:
 
         Enter it before the decide clock, so that the check is not charged to the strategy.
         """
-        return self.view.only_looked_at(self.named, method)
+        return self.view.forbid_changes(self.named, method)

@@ -13,7 +13,7 @@ from bench.costs.saved_memory import SavedBytes, count_state_bytes
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
 from bench.seeds import seed_device
-from bench.strategy_api.output_checks import check_rates
+from bench.strategy_api.output_checks import read_rates
 from bench.training.optimizer import compute_lr_factor, compute_warmup_factor, set_learning_rates
 from bench.training.run_state import RunState
 
@@ -28,7 +28,7 @@ def take_step(run: RunState) -> None:
     if run.strategy.sets_learning_rates:
         warm = compute_warmup_factor(view.step, view.total_steps, run.spec.warmup)
         answer = run.strategy.learning_rates(view)
-        rates = [warm * r for r in check_rates(run.named, answer, len(run.layers))]
+        rates = [warm * r for r in read_rates(run.named, answer, len(run.layers))]
     set_learning_rates(run.optimizer, rates)
     run.accounting.begin_step()
     inputs, labels = (run.prefix_forward or run.batches).batch(view.step)

@@ -5,9 +5,7 @@ A method that is no better than this control gains nothing from deciding on each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import View
 from strategies.budget import (
     SAVING,
     compute_rounding,
@@ -15,9 +13,10 @@ from strategies.budget import (
     make_budget_error,
     resolve_budget,
 )
+from strategies.fixed_schedule import FixedSchedule
 
 
-class AtOnce(Strategy):
+class AtOnce(FixedSchedule):
     """Freeze every layer but the head at one step, as late as a given FLOP budget allows.
 
     Without a budget, no layer freezes. Raises UserError at the start if the run would exceed the
@@ -34,26 +33,23 @@ class AtOnce(Strategy):
 
     def start(self, view: View) -> None:
         budget = resolve_budget(view, self.saving)
-        self._moment = view.total_steps if budget is None else self._solve(view, budget)
+        self._freeze_at = {} if budget is None else self._find_freeze_steps(view, budget)
 
-    def stages(self) -> Cadence:
-        return AtSteps(frozenset({self._moment}))
+    def _find_freeze_steps(self, view: View, budget: float) -> dict[int, int]:
+        """Return the step after which each layer freezes, by layer; empty if none freezes.
 
-    def decide(self, view: View) -> Sequence[Verdict]:
-        if view.step == view.total_steps:
-            return ()
-        return [Verdict(layer, True, view.step, self._moment) for layer in view.active]
-
-    def _solve(self, view: View, budget: float) -> int:
+        budget: training FLOPs (exact) that the run may cost.
+        """
         steps, body = view.total_steps, range(len(view.layers) - 1)
 
-        def cost(moment: int) -> float:
-            return compute_schedule_cost(view, dict.fromkeys(body, moment), steps)
+        def cost(freeze_step: int) -> float:
+            return compute_schedule_cost(view, dict.fromkeys(body, freeze_step), steps)
 
         if budget + compute_rounding(view) < cost(0):
             raise make_budget_error(self.name, budget, cost(0), cost(steps))
         if budget >= cost(steps):
-            return steps
+            return {}
         # A step has one cost before the freeze and another after it, so cost() is linear.
         a_step = (cost(steps) - cost(0)) / steps
-        return min(steps, max(0, int((budget - cost(0)) / a_step * (1 + 1e-12))))
+        freeze_step = max(0, int((budget - cost(0)) / a_step * (1 + 1e-12)))
+        return dict.fromkeys(body, freeze_step) if freeze_step < steps else {}

@@ -60,14 +60,14 @@ class Prefix(FixedSchedule):
                 raise UserError(
                     f"strategy prefix: k = {self.k} and a saving (or match) are given; remove one"
                 )
-            self._freeze_at = self._solve(view, budget)
+            self._freeze_at = self._find_freeze_steps(view, budget)
         elif count >= len(view.layers):
             raise UserError(
                 f"strategy prefix: k = {self.k} includes the head of a model of "
                 f"{len(view.layers)} layers; give at most {len(view.layers) - 1}"
             )
 
-    def _solve(self, view: View, budget: float) -> dict[int, int]:
+    def _find_freeze_steps(self, view: View, budget: float) -> dict[int, int]:
         """Return the step after which each layer of the prefix freezes, by layer.
 
         budget: training FLOPs (exact) that the run may cost.

@@ -1,4 +1,4 @@
-"""Control: train the head only.
+"""Control: linear probe, which trains the head only.
 
 A method that is no better than this control gains nothing from training the other layers.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.models.texts.lora import is_adapter
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 
 
 class Probe(Strategy):
-    """Train the head only: every other layer is frozen before the first step.
+    """Linear probe: train the head only; every other layer is frozen before the first step.
 
     The LoRA adapters of a model `lora:NAME` also train. For that model, this control is plain LoRA.
     """
@@ -24,6 +24,6 @@ class Probe(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset({0}))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         body = [layer for layer in view.active if not is_adapter(view.layers[layer].name)]
-        return [Verdict(layer, freeze=True) for layer in body]
+        return [Decision(layer, freeze=True) for layer in body]

@@ -5,11 +5,9 @@ A method that is no better than this control gains nothing from its choice of la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import View
 from strategies.budget import (
     SAVING,
     compute_budget_share,
@@ -19,9 +17,10 @@ from strategies.budget import (
     make_budget_error,
     resolve_budget,
 )
+from strategies.fixed_schedule import FixedSchedule
 
 
-class Random(Strategy):
+class Random(FixedSchedule):
     """Freeze each layer but the head at its own random step, within a given FLOP budget.
 
     Layer l freezes after min(T, c·u_l·T) steps, rounded down. T is the number of steps of the run,
@@ -42,28 +41,25 @@ class Random(Strategy):
     saving: float
 
     def start(self, view: View) -> None:
+        # The word "moments" seeds the draws, so the results of random runs depend on it.
         generator = view.generator(" ".join(("moments", *view.task)))
         draws = torch.rand(len(view.layers) - 1, generator=generator).tolist()
         budget = resolve_budget(view, self.saving)
-        self._moments = self._solve(view, draws, budget) if budget is not None else {}
+        self._freeze_at = {} if budget is None else self._find_freeze_steps(view, draws, budget)
 
-    def stages(self) -> Cadence:
-        return AtSteps(frozenset(self._moments.values()))
+    def _find_freeze_steps(self, view: View, draws: list[float], budget: float) -> dict[int, int]:
+        """Return the step after which each layer freezes, by layer; empty if none freezes.
 
-    def decide(self, view: View) -> Sequence[Verdict]:
-        return [
-            Verdict(layer, True, view.step, self._moments[layer])
-            for layer in view.active
-            if self._moments.get(layer, view.total_steps) <= view.step
-        ]
+        draws: u of each layer.
+        budget: training FLOPs (exact) that the run may cost.
+        """
 
-    def _solve(self, view: View, draws: list[float], budget: float) -> dict[int, int]:
-        def moments(c: float) -> dict[int, int]:
+        def freeze_steps(c: float) -> dict[int, int]:
             steps = view.total_steps
             return {i: min(steps, int(c * u * steps)) for i, u in enumerate(draws)}
 
         def cost(c: float) -> float:
-            return compute_schedule_cost(view, moments(c), view.total_steps)
+            return compute_schedule_cost(view, freeze_steps(c), view.total_steps)
 
         if compute_budget_share(view, budget) >= 1:
             return {}
@@ -73,4 +69,4 @@ class Random(Strategy):
         for _ in range(60):
             middle = (low + high) / 2
             low, high = (middle, high) if cost(middle) <= budget else (low, middle)
-        return {i: t for i, t in moments(low).items() if t < view.total_steps}
+        return {i: step for i, step in freeze_steps(low).items() if step < view.total_steps}

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
-from strategies.base import AtSteps, Cadence, Integer, Real, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Integer, Real, Strategy, View
+from strategies.gradients.norms import compute_group_norms
 
 
 class AutoRgn(Strategy):
@@ -67,13 +66,13 @@ class AutoRgn(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(self._starts)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         gradients, probe = view.probe_gradients(self.samples), view.probe(self.samples)
         self._spent += len(probe[0]) * view.count_flops(probe).exact().total
         weights = [view.weights(layer.index) for layer in view.layers]
-        self._shares = _compute_shares(_compute_norms(gradients), _compute_norms(weights))
+        self._shares = _compute_shares(compute_group_norms(gradients), compute_group_norms(weights))
         return [
-            Verdict(layer.index, share < self.cut, share, self.cut)
+            Decision(layer.index, share < self.cut, share, self.cut)
             for layer, share in zip(view.layers, self._shares, strict=True)
             if not layer.head
         ]
@@ -92,16 +91,6 @@ class AutoRgn(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._shares, self._spent = list(state["shares"]), state["spent"]
-
-
-def _compute_norms(tensors: Sequence[Sequence[torch.Tensor]]) -> list[float]:
-    """Return the L2 norm over all tensors of each layer, with a single copy from the device.
-
-    tensors: the tensors of each layer.
-    """
-    flat = [tensor for own in tensors for tensor in own]
-    norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
-    return [math.hypot(*(next(norms) for _ in own)) for own in tensors]
 
 
 def _compute_shares(gradients: Sequence[float], weights: Sequence[float]) -> list[float]:

@@ -9,12 +9,12 @@ from typing import Any
 from strategies.base import (
     Cadence,
     Choice,
+    Decision,
     EverySteps,
     Integer,
     PerEpoch,
     Real,
     Strategy,
-    Verdict,
     View,
 )
 from strategies.gradients.interval_sums import IntervalSums
@@ -80,19 +80,19 @@ class AutoFreeze(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(self.M)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         units = self._group_units(view)
         if not units:
             return ()
         norms = self._compute_norms(units)
         self._sums.clear()
-        verdicts = self._judge_units(units, norms)
+        decisions = self._decide_units(units, norms)
         self._previous = norms
-        return verdicts
+        return decisions
 
-    def _judge_units(
+    def _decide_units(
         self, units: Mapping[int, list[int]], norms: Mapping[int, float]
-    ) -> list[Verdict]:
+    ) -> list[Decision]:
         changes = {
             unit: _compute_change(self._previous[unit], norm)
             for unit, norm in norms.items()
@@ -101,12 +101,12 @@ class AutoFreeze(Strategy):
         if not changes:
             return []
         threshold = _compute_percentile(list(changes.values()), self.N)
-        verdicts, settled = [], True
+        decisions, settled = [], True
         for unit, layers in units.items():
             change = changes.get(unit, math.inf)
             settled = settled and change < threshold
-            verdicts += [Verdict(layer, settled, change, threshold) for layer in layers]
-        return verdicts
+            decisions += [Decision(layer, settled, change, threshold) for layer in layers]
+        return decisions
 
     def _group_units(self, view: View) -> dict[int, list[int]]:
         """Return the active layers of each unit, by unit, in order from the input."""

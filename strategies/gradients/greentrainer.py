@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.errors import UserError
-from strategies.base import AtSteps, Cadence, Integer, ModelSnapshot, Real, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Integer, ModelSnapshot, Real, Strategy, View
 
 PerLayer = Sequence[float]
 
@@ -76,7 +76,7 @@ class GreenTrainer(Strategy):
                 "so nothing could freeze; give a longer interval"
             )
         self._choices = frozenset(range(1, last + 1, step))
-        self._thaws = frozenset(moment - 1 for moment in self._choices) - {0}
+        self._thaws = frozenset(step - 1 for step in self._choices) - {0}
         self._late: frozenset[int] = frozenset()  # the step of a choice that had to wait
         self._take_snapshot = view.snapshot
         self._before: ModelSnapshot | None = view.snapshot()
@@ -103,17 +103,17 @@ class GreenTrainer(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(self._thaws | self._choices | self._late)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         if view.step in self._thaws:
             self._before = view.snapshot()
-            return [Verdict(layer, False) for layer in sorted(view.frozen)]
+            return [Decision(layer, False) for layer in sorted(view.frozen)]
         if not self._has_moved(view):
             soon = view.step + 1
             self._late = frozenset({soon} if soon < view.total_steps else ())
             return ()
         gains = self._measure_importance(view)
         chosen = choose_layers(gains, self._own, self._shared, self._limit)
-        return [Verdict(layer, layer not in chosen, gain) for layer, gain in enumerate(gains)]
+        return [Decision(layer, layer not in chosen, gain) for layer, gain in enumerate(gains)]
 
     def _has_moved(self, view: View) -> bool:
         """Return whether a weight differs from the snapshot, with a single copy from the device."""

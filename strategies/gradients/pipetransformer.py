@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-
-from strategies.base import Cadence, Choice, PerEpoch, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Choice, Decision, PerEpoch, Real, Strategy, View
 from strategies.blocks import group_by_block
+from strategies.gradients.norms import compute_group_norms
 
 # Margin for float rounding: 0.3 of 10 blocks is 3.0000000000000004, and 0.58 of 50 is 28.999…
 ROUNDING = 1e-9
@@ -60,7 +59,7 @@ class PipeTransformer(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(1)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         blocks = group_by_block(view)[:-1]
         first = next((i for i, own in enumerate(blocks) if not view.frozen.issuperset(own)), None)
         if first is None:
@@ -70,7 +69,10 @@ class PipeTransformer(Strategy):
             until = self._count_by_epoch(view, len(blocks))
             threshold = float(until)
         else:
-            scores = _compute_norms(view, blocks[first:])
+            gradients = [
+                [g for layer in own for g in view.gradients(layer)] for own in blocks[first:]
+            ]
+            scores = compute_group_norms(gradients)
             known = [score for score in scores if not math.isnan(score)]
             if not known:
                 return ()
@@ -78,7 +80,7 @@ class PipeTransformer(Strategy):
             limit = math.floor(first + self.alpha * (len(blocks) - first) + ROUNDING)
             until = min(limit, first + scores.index(threshold))
         return [
-            Verdict(layer, block < until, score, threshold)
+            Decision(layer, block < until, score, threshold)
             for block, score in enumerate(scores, first)
             for layer in blocks[block]
         ]
@@ -91,16 +93,3 @@ class PipeTransformer(Strategy):
         epochs = round(view.step / view.steps_per_epoch)
         count = blocks * (1 - (1 - self.alpha) ** epochs)
         return math.ceil(count - ROUNDING)
-
-
-def _compute_norms(view: View, blocks: Sequence[Sequence[int]]) -> list[float]:
-    """Return the L2 norm of the gradient of each block, with a single copy from the device.
-
-    blocks: the layers of each block. The norm of a block without a gradient is NaN.
-    """
-    gradients = [[g for layer in own for g in view.gradients(layer)] for own in blocks]
-    flat = [gradient for own in gradients for gradient in own]
-    if not flat:
-        return [math.nan] * len(blocks)
-    norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
-    return [math.hypot(*(next(norms) for _ in own)) if own else math.nan for own in gradients]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Choice, Decision, Integer, PerEpoch, Real, Strategy, View
 from strategies.representations.reference import Reference
 
 SPREADS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -68,7 +68,7 @@ class CKAOracle(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(self.stages_per_epoch)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         if not view.active:
             return ()
         self._measure(view)
@@ -77,7 +77,7 @@ class CKAOracle(Strategy):
         row = 0 if self.estimator == "unbiased" else 1
         last = torch.stack([curve[row] for curve in self._curves[-self.k :]])
         spread = SPREADS[self.spread](last).tolist()
-        return [Verdict(i, spread[i] < self.epsilon, spread[i], self.epsilon) for i in view.active]
+        return [Decision(i, spread[i] < self.epsilon, spread[i], self.epsilon) for i in view.active]
 
     def _measure(self, view: View) -> None:
         values = torch.full((2, len(view.layers)), torch.nan, dtype=torch.float64)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from strategies.base import Cadence, EverySteps, Integer, PerEpoch, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Decision, EverySteps, Integer, PerEpoch, Real, Strategy, View
 from strategies.blocks import group_by_block
 from strategies.representations.similarity import compute_plasticity
 
@@ -107,17 +107,17 @@ class Egeria(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(self.evaluations)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
-        verdicts: Sequence[Verdict] = ()
+    def decide(self, view: View) -> Sequence[Decision]:
+        decisions: Sequence[Decision] = ()
         if self._frozen_lr is not None and view.lr <= DROP * self._frozen_lr:
-            verdicts = [Verdict(layer, False, view.lr) for layer in sorted(view.frozen)]
+            decisions = [Decision(layer, False, view.lr) for layer in sorted(view.frozen)]
             self._frozen_lr = None
             self._forget()
         elif self._started:
-            verdicts = self._judge_frontier(view)
+            decisions = self._decide_frontier(view)
         if view.step % view.steps_per_epoch == 0:
             self._end_epoch(view)
-        return verdicts
+        return decisions
 
     def _end_epoch(self, view: View) -> None:
         """Renew the reference, and end the bootstrap phase if the loss has settled."""
@@ -126,7 +126,7 @@ class Egeria(Strategy):
         self._started |= before is not None and abs(before - mean) < self.bootstrap * abs(before)
         self._loss, self._last_loss = torch.zeros_like(self._loss), mean
 
-    def _judge_frontier(self, view: View) -> list[Verdict]:
+    def _decide_frontier(self, view: View) -> list[Decision]:
         blocks = group_by_block(view)[:-1]
         frontier = next((own for own in blocks if not view.frozen.issuperset(own)), None)
         if frontier is None:
@@ -141,7 +141,7 @@ class Egeria(Strategy):
         if settled:
             self._frozen_lr = view.lr if self._frozen_lr is None else self._frozen_lr
             self._forget()
-        return [Verdict(layer, settled, slope, threshold) for layer in frontier]
+        return [Decision(layer, settled, slope, threshold) for layer in frontier]
 
     def _measure_slope(self, view: View, layer: int) -> float | None:
         """Return the absolute slope of the smoothed plasticity of a layer.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from strategies.base import Cadence, Choice, EverySteps, Integer, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Choice, Decision, EverySteps, Integer, Real, Strategy, View
 from strategies.representations.similarity import (
     compute_cka,
     compute_gram,
@@ -86,7 +86,7 @@ class SimFreeze(Strategy):
     def stages(self) -> Cadence:
         return EverySteps(self.interval)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         active = view.active
         if not active:
             return ()
@@ -96,7 +96,7 @@ class SimFreeze(Strategy):
         variation = ((now - self._previous).abs() / self._previous.abs()).tolist()
         self._previous = now
         return [
-            Verdict(layer, variation[layer] < self.tolerance, variation[layer], self.tolerance)
+            Decision(layer, variation[layer] < self.tolerance, variation[layer], self.tolerance)
             for layer in active
         ]
 

@@ -13,20 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def compute_linear_cka(x: Tensor, y: Tensor) -> float:
-    """Return the linear CKA of outputs x (n, p) and y (n, q): eq. 5 of SmartFRZ.
-
-    Features are centred first. Eq. 5 is biased upwards if p or q is large compared with n. For
-    example, independent Gaussians with n = 200 and p = q = 4,096 have a CKA of 0.95.
-    `estimate_hsic1` has no bias of this kind. Returns NaN if x or y does not vary.
-    """
-    n, p, q = len(x), x[0].numel(), y[0].numel()
-    if max(p, q) > n:
-        return float(compute_cka([(compute_gram(x), compute_gram(y))], estimate_hsic0))
-    x, y = centre_features(x), centre_features(y)
-    return float((y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm()))
-
-
 def centre_features(x: Tensor) -> Tensor:
     """Return outputs (n, ...) as float64 (n, p), with the mean of each feature subtracted."""
     x = x.flatten(1).double()
@@ -47,10 +33,13 @@ def compute_cka(
 ) -> Tensor:
     """Return the CKA (...,) from pairs of kernels (..., n, n), one pair per batch of samples.
 
-    hsic: `estimate_hsic0` for eq. 5 of SmartFRZ, `estimate_hsic1` for the unbiased form. The HSIC
-    values are averaged over the batches, and CKA is the ratio of the averages (Nguyen et al. 2021).
-    For eq. 5, pass a single pair of kernels of all samples, because its bias grows as a batch
-    shrinks. An entry is NaN if an output does not vary.
+    hsic: `estimate_hsic0` for eq. 5 of SmartFRZ, `estimate_hsic1` for the unbiased form. Eq. 5 is
+    biased upwards if an output has many features compared with n. For example, independent
+    Gaussians with n = 200 and 4,096 features each have a CKA of 0.95. The bias grows as a batch
+    shrinks, so pass a single pair of kernels of all samples for eq. 5.
+
+    The HSIC values are averaged over the batches, and CKA is the ratio of the averages (Nguyen et
+    al. 2021). An entry is NaN if an output does not vary.
     """
     terms = torch.stack(
         [torch.stack((hsic(k, ell), hsic(k, k), hsic(ell, ell))) for k, ell in grams]

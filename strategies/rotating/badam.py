@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from strategies.base import AtSteps, Cadence, Integer, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Integer, Strategy, View
 from strategies.blocks import group_by_block
 
 
@@ -63,12 +63,12 @@ class BAdam(Strategy):
     def stages(self) -> Cadence:
         return self._switches
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         if not self._queue:
             self._queue = torch.randperm(len(self._blocks), generator=self._generator).tolist()
         current = self._queue.pop(0) if self._queue else None  # a head alone has no blocks
         return [
-            Verdict(layer, block != current)
+            Decision(layer, block != current)
             for block, own in enumerate(self._blocks)
             for layer in own
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from strategies.base import AtSteps, Cadence, Integer, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Integer, Strategy, View
 from strategies.blocks import find_embeddings, group_by_block
 
 
@@ -62,11 +62,11 @@ class Lisa(Strategy):
     def stages(self) -> Cadence:
         return self._draws
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         order = torch.randperm(len(self._blocks), generator=self._generator)
         drawn = set(order[: self.n].tolist())
         return [
-            Verdict(layer, block not in drawn)
+            Decision(layer, block not in drawn)
             for block, own in enumerate(self._blocks)
             for layer in own
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strategies.base import Cadence, PerEpoch, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Decision, PerEpoch, Real, Strategy, View
 
 
 class Composer(Strategy):
@@ -50,9 +50,9 @@ class Composer(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(1)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         count = self._count_frozen(view)
-        return [Verdict(layer, layer < count, layer, count) for layer in view.active]
+        return [Decision(layer, layer < count, layer, count) for layer in view.active]
 
     def _count_frozen(self, view: View) -> int:
         """Return how many leading layers are frozen at the current step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 from strategies.blocks import group_by_block
 
 
@@ -37,14 +37,14 @@ class GradualUnfreezing(Strategy):
     def start(self, view: View) -> None:
         body = group_by_block(view)[:-1]
         self._body = [layer for layers in body for layer in layers]
-        moments = range(view.steps_per_epoch, view.total_steps, view.steps_per_epoch)
-        # More epochs than blocks leave moments without a block, and the other way round.
-        self._thaws = dict(zip(moments, reversed(body), strict=False))
+        thaw_steps = range(view.steps_per_epoch, view.total_steps, view.steps_per_epoch)
+        # More epochs than blocks leave steps without a block, and the other way round.
+        self._thaws = dict(zip(thaw_steps, reversed(body), strict=False))
 
     def stages(self) -> Cadence:
         return AtSteps(frozenset({0, *self._thaws}))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         if view.step == 0:
-            return [Verdict(layer, True) for layer in self._body]
-        return [Verdict(layer, False, view.step) for layer in self._thaws[view.step]]
+            return [Decision(layer, True) for layer in self._body]
+        return [Decision(layer, False, view.step) for layer in self._thaws[view.step]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Choice, Flag, Real, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Choice, Decision, Flag, Real, Strategy, View
 from strategies.budget import (
     SAVING,
     compute_rounding,
@@ -66,7 +66,7 @@ class Linear(Strategy):
     scaled: bool
     saving: float
 
-    def moments(self, view: View, steps: int) -> list[int]:
+    def compute_freeze_steps(self, view: View, steps: int) -> list[int]:
         """Return t_i of every layer, in steps, for a run of `steps` steps.
 
         t_i is the number of steps after which the learning rate of layer i reaches zero.
@@ -93,29 +93,29 @@ class Linear(Strategy):
         return low
 
     def start(self, view: View) -> None:
-        self._moments = self.moments(view, view.total_steps)
+        self._freeze_steps = self.compute_freeze_steps(view, view.total_steps)
 
     def stages(self) -> Cadence:
-        return AtSteps(frozenset(self._moments[:-1]))
+        return AtSteps(frozenset(self._freeze_steps[:-1]))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         return [
-            Verdict(layer, view.step >= self._moments[layer], view.step, self._moments[layer])
+            Decision(layer, True, view.step, self._freeze_steps[layer])
             for layer in view.active
-            if view.step >= self._moments[layer]
+            if view.step >= self._freeze_steps[layer]
         ]
 
     def learning_rates(self, view: View) -> Sequence[float]:
         rates = []
-        for moment in self._moments:
-            share = moment / view.total_steps
+        for freeze_step in self._freeze_steps:
+            share = freeze_step / view.total_steps
             initial = view.base_lr / share if self.scaled and share else view.base_lr
-            rise = view.warmup_steps if moment > view.warmup_steps else 0.0
-            done = min(max(view.step - rise, 0.0), moment - rise)
-            cosine = math.cos(math.pi * done / (moment - rise)) if moment else -1.0
+            rise = view.warmup_steps if freeze_step > view.warmup_steps else 0.0
+            done = min(max(view.step - rise, 0.0), freeze_step - rise)
+            cosine = math.cos(math.pi * done / (freeze_step - rise)) if freeze_step else -1.0
             rates.append(0.5 * initial * (1 + cosine))
         return rates
 
     def _compute_cost(self, view: View, steps: int) -> float:
-        moments = dict(enumerate(self.moments(view, steps)[:-1]))
-        return compute_schedule_cost(view, moments, steps)
+        freeze_at = dict(enumerate(self.compute_freeze_steps(view, steps)[:-1]))
+        return compute_schedule_cost(view, freeze_at, steps)

@@ -72,7 +72,9 @@ class Spfde(FixedSchedule):
             raise make_budget_error(self.name, budget, cost(starts[0]), cost(steps))
         start = starts[bisect_right(starts, budget, key=cost) - 1]
         self._freeze_at = {
-            layer: moment for layer, moment in _schedule(view, start).items() if moment < steps
+            layer: freeze_step
+            for layer, freeze_step in _schedule(view, start).items()
+            if freeze_step < steps
         }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from strategies.smartfrz.features import FEATURES
-from strategies.smartfrz.predictor import KEY, Predictor, count_judging_flops
+from strategies.smartfrz.predictor import KEY, Predictor, count_prediction_flops
 from strategies.smartfrz.predictor_file import load_predictor
 
 LAYERS = 53  # layers of ResNet-50 without the head
@@ -26,7 +26,7 @@ def describe_cost(features: str, window: int, tailored: int) -> str:
     snapshot = 4 * LAYERS * tailored
     history = snapshot * window
     encoded = 4 * LAYERS * window * (width + 2 * KEY)
-    fresh, kept = count_judging_flops(width, window, window), count_judging_flops(width, window, 1)
+    fresh, kept = (count_prediction_flops(width, window, new) for new in (window, 1))
     return "\n".join(
         [
             f"features {features}: token width {width}, window {window}, "
@@ -66,7 +66,7 @@ def describe_predictor(path: Path) -> str:
     for name, score in facts.get("scores", {}).items():
         mean, half = score["run_auroc"]
         lines.append(
-            f"held-out AUROC, {name}: {score['mean_fold_auroc']:.3f} mean over folds, "
+            f"held-out AUROC, {name}: {score['mean_fold_auroc']:.3f} mean over groups, "
             f"{mean:.3f} ± {half:.3f} per run"
         )
     return "\n".join(lines)

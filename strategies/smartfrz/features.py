@@ -35,7 +35,7 @@ class Snapshots(Protocol):
 
 
 @dataclass(frozen=True)
-class Moment:
+class SchedulePosition:
     """Position of a run in its schedule when a snapshot is taken.
 
     progress: finished steps as a fraction of the run's steps.
@@ -46,8 +46,8 @@ class Moment:
     rate: float
 
     @classmethod
-    def of(cls, view: View) -> Moment:
-        """Return the moment after the latest step. Before training, progress is 0 and rate is 1."""
+    def of(cls, view: View) -> SchedulePosition:
+        """Return the position after the latest step; before training, progress 0 and rate 1."""
         rate = view.lr / view.base_lr if view.step and view.base_lr else 1.0
         return cls(view.step / view.total_steps, rate)
 
@@ -56,23 +56,27 @@ class Moment:
 class FeatureSet:
     """Named way to compute tokens.
 
-    doc: one-line description. width: function that returns the token width for n tailored weights.
+    doc: one-line description.
+    width: function that returns the token width for n tailored weights.
     token: function that returns the tokens (layers, width) of the newest snapshot. Layers are in
-    the order of the network and include those that froze during the run.
+        the order of the network and include those that froze during the run.
     """
 
     doc: str
     width: Callable[[int], int]
-    token: Callable[[Snapshots, Moment], Tensor]
+    token: Callable[[Snapshots, SchedulePosition], Tensor]
 
 
 @dataclass(frozen=True)
 class Moves:
     """Displacement of the layers' weights up to the newest snapshot w_j, for each horizon h.
 
-    A horizon is a number of snapshots to look back. newest (layers, n): w_j.
+    A horizon is a number of snapshots to look back.
+
+    newest (layers, n): w_j.
     moved (horizons, layers, n): w_j − w_(j−h). If w_(j−h) does not exist, the oldest snapshot
-    replaces it. size (horizons, layers): L2 norm of moved.
+        replaces it.
+    size (horizons, layers): L2 norm of moved.
     spread (layers,): L2 norm of w_j after its mean is subtracted.
     """
 
@@ -91,15 +95,15 @@ class Moves:
         return cls(newest, moved, moved.norm(dim=2), spread)
 
 
-Part = Callable[[Moves, Moment], Tensor]
+Part = Callable[[Moves, SchedulePosition], Tensor]
 
 
-def get_raw_weights(snapshots: Snapshots, moment: Moment) -> Tensor:
+def get_raw_weights(snapshots: Snapshots, position: SchedulePosition) -> Tensor:
     """Return the tailored weights of the newest snapshot (layers, n)."""
     return snapshots.look_back(0)
 
 
-def compute_travel(moves: Moves, moment: Moment) -> Tensor:
+def compute_travel(moves: Moves, position: SchedulePosition) -> Tensor:
     """Return (layers, 9): five relative displacements as log10, then four straightness values.
 
     Relative displacement, one per horizon h: root mean square of w_j − w_(j−h), divided by the
@@ -114,7 +118,7 @@ def compute_travel(moves: Moves, moment: Moment) -> Tensor:
     return torch.cat([_compute_log(moves.size / moves.spread), straightness]).T
 
 
-def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
+def compute_quantiles(moves: Moves, position: SchedulePosition) -> Tensor:
     """Return log10 of quantiles of the relative displacement of single weights (layers, 12).
 
     The relative displacement of a weight is |w_j − w_(j−h)|, divided by the standard deviation of
@@ -130,7 +134,7 @@ def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
     return torch.cat(columns).T
 
 
-def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
+def compute_upstream(moves: Moves, position: SchedulePosition) -> Tensor:
     """Return log10 of the summed relative displacements of a layer and all earlier layers.
 
     Shape (layers, 5), one column per horizon. A summand is at most 10. Earlier layers are included
@@ -140,22 +144,22 @@ def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
     return _compute_log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 
 
-def compute_pace(moves: Moves, moment: Moment) -> Tensor:
+def compute_pace(moves: Moves, position: SchedulePosition) -> Tensor:
     """Return log10 of the relative displacement divided by the learning rate (layers, 5).
 
     There is one column per horizon. A layer moves less as the learning rate falls. The
     quotient corrects for this and reflects the size of the layer's gradients.
     """
-    return _compute_log(moves.size / moves.spread / max(moment.rate, LEAST_RATE)).T
+    return _compute_log(moves.size / moves.spread / max(position.rate, LEAST_RATE)).T
 
 
-def compute_progress(moves: Moves, moment: Moment) -> Tensor:
+def compute_progress(moves: Moves, position: SchedulePosition) -> Tensor:
     """Return the progress and the relative learning rate of the run (layers, 2).
 
     All rows are equal. The paper does not use these two values, but they are known in every run.
     """
     layers = len(moves.newest)
-    known = [moves.newest.new_full((layers, 1), x) for x in (moment.progress, moment.rate)]
+    known = [moves.newest.new_full((layers, 1), x) for x in (position.progress, position.rate)]
     return torch.cat(known, dim=1)
 
 
@@ -170,9 +174,9 @@ def _join_parts(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
     """
     total = sum(width for width, _ in parts)
 
-    def token(snapshots: Snapshots, moment: Moment) -> Tensor:
+    def token(snapshots: Snapshots, position: SchedulePosition) -> Tensor:
         moves = Moves.of(snapshots)
-        return torch.cat([part(moves, moment) for _, part in parts], dim=1)
+        return torch.cat([part(moves, position) for _, part in parts], dim=1)
 
     return FeatureSet(doc, lambda n: total, token)
 

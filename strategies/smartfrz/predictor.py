@@ -68,7 +68,7 @@ class Predictor(nn.Module):
         return logits
 
 
-def count_judging_flops(inputs: int, window: int, fresh: int) -> float:
+def count_prediction_flops(inputs: int, window: int, fresh: int) -> float:
     """Return the FLOPs of one prediction for one layer.
 
     inputs: width of a token. window: number of tokens attended to. fresh: number of these tokens

@@ -19,8 +19,8 @@ from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor
 
 DEFAULT_FEATURES = "upstream+progress"
-# Default feature set of each shipped kind of predictor. "published" is trained as in the paper.
-RECIPES = {"default": DEFAULT_FEATURES, "published": "raw"}
+# Feature set of each shipped predictor, by recipe. "published" is trained as in the paper.
+SHIPPED_FEATURES = {"default": DEFAULT_FEATURES, "published": "raw"}
 FOLDER = Path(__file__).parent / "predictors"
 FORMAT = "freezebench-predictor-2"
 
@@ -29,10 +29,12 @@ FORMAT = "freezebench-predictor-2"
 class Trained:
     """Trained predictor with its provenance.
 
-    provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold, data,
-    rule and label_warmup. threshold is the lowest P(freeze) at which a layer freezes. data lists
-    the names of all data sets on which the predictor was trained. rule holds the fields of the
-    label `Rule`. label_warmup is the fraction of a run, from its start, without labels.
+    The provenance holds at least features, window, tailored, snapshots_per_epoch and these values:
+
+    threshold: lowest P(freeze) at which a layer freezes.
+    data: names of all data sets on which the predictor was trained.
+    rule: fields of the label `Rule`.
+    label_warmup: fraction of a run, from its start, without labels.
     """
 
     network: Predictor
@@ -51,14 +53,17 @@ def find_predictor(
 
     If the file does not exist, return the path for the profile `laptop` instead. With `exactly`,
     always return the path for `profile`.
-    profile: name of the profile. features: name of a feature set. window: W, in snapshots.
-    tailored: weights per layer. recipe: a key of RECIPES.
+
+    profile: name of the profile.
+    features: name of a feature set.
+    window: W, in snapshots.
+    tailored: weights per layer.
+    recipe: a key of SHIPPED_FEATURES.
     """
-    kind = "" if recipe == "default" else f"-{recipe}"
-    kind += "" if features == RECIPES[recipe] else f"-{features}"
-    own, laptop = (
-        FOLDER / f"{name}{kind}-w{window}-n{tailored}.safetensors" for name in (profile, "laptop")
-    )
+    variant = "" if recipe == "default" else f"-{recipe}"
+    variant += "" if features == SHIPPED_FEATURES[recipe] else f"-{features}"
+    suffix = f"{variant}-w{window}-n{tailored}.safetensors"
+    own, laptop = (FOLDER / f"{name}{suffix}" for name in (profile, "laptop"))
     return own if exactly or own.exists() else laptop
 
 

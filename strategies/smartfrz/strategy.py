@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Choice, Decision, Integer, PerEpoch, Real, Strategy, View
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor_file import (
     DEFAULT_FEATURES,
-    RECIPES,
+    SHIPPED_FEATURES,
     find_predictor,
     load_predictor,
 )
@@ -55,7 +55,7 @@ class SmartFRZ(Strategy):
         ),
         "recipe": Choice(
             "default",
-            choices=tuple(RECIPES),
+            choices=tuple(SHIPPED_FEATURES),
             doc="shipped predictor to use; published: trained as in the paper, for features = raw",
         ),
     }
@@ -106,14 +106,14 @@ class SmartFRZ(Strategy):
     def stages(self) -> Cadence:
         return PerEpoch(self.stages_per_epoch)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         self._history.drop_frozen(view)
         self._history.make_tokens()
         if not self._history.layers or view.epoch < self.warmup:
             return ()
         scores = self._history.compute_scores()
         return [
-            Verdict(layer, score >= self._limit, score, self._limit)
+            Decision(layer, score >= self._limit, score, self._limit)
             for layer, score in zip(self._history.layers, scores, strict=True)
         ]
 

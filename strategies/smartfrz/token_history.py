@@ -13,16 +13,17 @@ import torch
 
 from bench.machine.to_device import move_to_device
 from strategies.base import View
-from strategies.smartfrz.features import FEATURES, Moment
+from strategies.smartfrz.features import FEATURES, SchedulePosition
 from strategies.smartfrz.history import Past, SnapshotRing
-from strategies.smartfrz.predictor import KEY, Predictor, count_judging_flops
+from strategies.smartfrz.predictor import KEY, Predictor, count_prediction_flops
 from strategies.smartfrz.tailoring import Tailor
 
 
 class TokenHistory:
     """The last `window` tokens of each layer that may still freeze, with their keys and values.
 
-    layers: indices of these layers. tokens: ring of their tokens (window, layers, token width).
+    layers: indices of these layers.
+    tokens: ring of their tokens (window, layers, token width).
     flops: FLOPs of the predictor so far.
     """
 
@@ -47,7 +48,7 @@ class TokenHistory:
         weights = [view.parameters(layer.index)[0] for layer in view.layers]
         self._tailor = Tailor(weights, tailored, view.generator("tailoring"))
         rows, width = len(self._watched), self._features.width(tailored)
-        self._waiting: list[Moment] = []
+        self._waiting: list[SchedulePosition] = []
         self._snapshots = SnapshotRing(window + most_waiting, rows, tailored, view.device)
         self.tokens = SnapshotRing(window, rows, width, view.device)
         self._encoded = SnapshotRing(window, rows, 2 * KEY, view.device)  # K and V, concatenated
@@ -60,15 +61,15 @@ class TokenHistory:
         tokens of later layers.
         """
         self._tailor.take(self._watched, self._snapshots.push())
-        self._waiting.append(Moment.of(view))
+        self._waiting.append(SchedulePosition.of(view))
         if len(self._waiting) > self._most_waiting:
             self.make_tokens()
 
     def make_tokens(self) -> None:
         """Compute the missing tokens. Each token uses only its snapshot and earlier snapshots."""
-        for steps, moment in zip(reversed(range(len(self._waiting))), self._waiting, strict=True):
+        for steps, position in zip(reversed(range(len(self._waiting))), self._waiting, strict=True):
             then = Past(self._snapshots, steps, self._window)
-            tokens = self._features.token(then, moment)
+            tokens = self._features.token(then, position)
             self.tokens.push().copy_(tokens if self._rows is None else tokens[self._rows])
         self._waiting.clear()
 
@@ -91,7 +92,7 @@ class TokenHistory:
         for pair in pairs:
             self._encoded.push().copy_(pair)
         width = self._network.inputs
-        self.flops += len(self.layers) * count_judging_flops(width, len(self.tokens), fresh)
+        self.flops += len(self.layers) * count_prediction_flops(width, len(self.tokens), fresh)
 
     def drop_frozen(self, view: View) -> None:
         """Drop the tokens of layers that were frozen since the last call."""
@@ -118,7 +119,7 @@ class TokenHistory:
             "snapshots": self._snapshots.state_dict(),
             "tokens": self.tokens.state_dict(),
             "encoded": self._encoded.state_dict(),
-            "waiting": [(moment.progress, moment.rate) for moment in self._waiting],
+            "waiting": [(position.progress, position.rate) for position in self._waiting],
             "flops": self.flops,
         }
 
@@ -127,5 +128,5 @@ class TokenHistory:
         self._snapshots.load_state_dict(state["snapshots"])
         self.tokens.load_state_dict(state["tokens"])
         self._encoded.load_state_dict(state["encoded"])
-        self._waiting = [Moment(*pair) for pair in state["waiting"]]
+        self._waiting = [SchedulePosition(*pair) for pair in state["waiting"]]
         self.flops = state["flops"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from strategies.base import Cadence, EverySteps, Integer, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Decision, EverySteps, Integer, Real, Strategy, View
 
 CROWDED = 0.8  # share of frozen layers above which the threshold halves
 
@@ -73,7 +73,7 @@ class APF(Strategy):
     def stages(self) -> Cadence:
         return EverySteps(self.interval)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         trained = [layer for layer in self._body if not self._left[layer]]
         if trained:
             stable = (torch.stack([self._update(view, i) for i in trained]) < self._limit).tolist()
@@ -83,7 +83,7 @@ class APF(Strategy):
             self._left[layer] = self._period[layer] if layer in trained else self._left[layer] - 1
         if sum(map(bool, self._left)) > CROWDED * len(self._body):
             self._limit /= 2
-        return [Verdict(layer, bool(self._left[layer])) for layer in self._body]
+        return [Decision(layer, bool(self._left[layer])) for layer in self._body]
 
     def _update(self, view: View, layer: int) -> torch.Tensor:
         """Update the averages of a layer that trained in the round. Return its P (0-d tensor)."""

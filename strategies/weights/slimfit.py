@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from strategies.base import Cadence, EverySteps, Real, Strategy, Verdict, View
+from strategies.base import Cadence, Decision, EverySteps, Real, Strategy, View
 
 
 class SlimFit(Strategy):
@@ -72,10 +72,10 @@ class SlimFit(Strategy):
     def stages(self) -> Cadence:
         return EverySteps(1)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         order = torch.argsort(self._moved, stable=True).tolist()  # the only transfer of a step
         frozen = set(order[: int(self.share * len(order))])
-        return [Verdict(layer, layer in frozen) for layer in self._body]
+        return [Decision(layer, layer in frozen) for layer in self._body]
 
     def cost(self) -> float:
         return 0.0  # elementwise work only, no products

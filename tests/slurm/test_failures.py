@@ -19,7 +19,7 @@ LONG = ("--epochs", "150")  # long enough to be still running when the test acts
 
 FAILING = """
 from pathlib import Path
-from strategies.base import AtSteps, Strategy, Verdict
+from strategies.base import AtSteps, Strategy, Decision
 
 class Failing(Strategy):
     name = "failing"
@@ -28,7 +28,7 @@ class Failing(Strategy):
     def decide(self, view):
         if Path("MARKER").exists():
             raise RuntimeError("test error")
-        return [Verdict(0, freeze=True)]
+        return [Decision(0, freeze=True)]
 """
 
 METHODS = """

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from strategies.base import Verdict, View
+from strategies.base import Decision, View
 from strategies.gradients.autofreeze import AutoFreeze
 
 
 class ForcedAutoFreeze(AutoFreeze):
     """AutoFreeze that always freezes layer 0, because gradients may not settle in four steps."""
 
-    def decide(self, view: View) -> Sequence[Verdict]:
-        return [replace(v, freeze=v.freeze or v.layer == 0) for v in super().decide(view)]
+    def decide(self, view: View) -> Sequence[Decision]:
+        return [replace(d, freeze=d.freeze or d.layer == 0) for d in super().decide(view)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 
 
 class HalfThenMore(Strategy):
@@ -17,11 +17,11 @@ class HalfThenMore(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset({3, 10, 14}))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         half, last = len(view.layers) // 2, len(view.layers) - 2
         wanted: dict[int, Sequence[int]] = {
             3: range(half),
             10: [last],
             14: range(len(view.layers) * 3 // 4),
         }
-        return [Verdict(i, freeze=True) for i in wanted[view.step] if i in view.active]
+        return [Decision(i, freeze=True) for i in wanted[view.step] if i in view.active]

@@ -72,6 +72,7 @@ ORDER = (
     "reports.publishing",
     "bench.api",
     "bench.cli",
+    "bench.cli.predictor",
     "bench.cli.results",
     "bench.cli.slurm",
     "bench.cli.timing",

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Strategy, View
 
 
 class OfItsOwnMind(Strategy):
@@ -18,5 +18,5 @@ class OfItsOwnMind(Strategy):
     def stages(self) -> Cadence:
         return AtSteps(frozenset({4}))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
-        return [Verdict(0, freeze=True)]
+    def decide(self, view: View) -> Sequence[Decision]:
+        return [Decision(0, freeze=True)]

@@ -62,11 +62,11 @@ class ProbedView(HandView):
     def snapshot(self) -> HandSnapshot:
         return HandSnapshot(dict(self.values), list(self.seen))
 
-    def apply(self, verdicts: Any) -> frozenset[int]:
+    def apply(self, decisions: Any) -> frozenset[int]:
         """Freeze and thaw layers as decided, and return the frozen layers."""
-        for verdict in verdicts:
-            change = {verdict.layer}
-            self.frozen = self.frozen | change if verdict.freeze else self.frozen - change
+        for decision in decisions:
+            change = {decision.layer}
+            self.frozen = self.frozen | change if decision.freeze else self.frozen - change
         return frozenset(self.frozen)
 
 

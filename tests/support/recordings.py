@@ -13,13 +13,13 @@ def make_recording(run: str, family: str, task: str, seed: int) -> Recording:
     Before a layer converges, its weights and its CKA change. Afterwards they hardly change.
     """
     generator = torch.Generator().manual_seed(seed)
-    moments, layers = 31, 4
-    progress = torch.linspace(0, 1, moments, dtype=torch.float64)
+    snapshots, layers = 31, 4
+    progress = torch.linspace(0, 1, snapshots, dtype=torch.float64)
     settles = torch.rand(layers, generator=generator) * 0.8 + 0.1
     speed = torch.where(progress[:, None] < settles, 0.1, 1e-4).float()
-    steps = torch.randn(moments, layers, 32, generator=generator) * speed[:, :, None]
+    steps = torch.randn(snapshots, layers, 32, generator=generator) * speed[:, :, None]
     start = torch.randn(1, layers, 32, generator=generator)
-    signs = torch.where(torch.arange(moments) % 2 == 0, 1.0, -1.0)[:, None]
+    signs = torch.where(torch.arange(snapshots) % 2 == 0, 1.0, -1.0)[:, None]
     return Recording(
         RunOrigin(run, family, task),
         {

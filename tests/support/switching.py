@@ -7,12 +7,12 @@ import torch
 
 from strategies.base import (
     Cadence,
+    Decision,
     EverySteps,
     Integer,
     ModelSnapshot,
     Option,
     Strategy,
-    Verdict,
     View,
 )
 
@@ -33,12 +33,12 @@ class RandomSets(Strategy):
     def stages(self) -> Cadence:
         return EverySteps(1)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         generator = self.generator
         if self.sets:
             generator = torch.Generator().manual_seed(view.step % self.sets)
         frozen = torch.rand(len(view.layers) - 1, generator=generator) < 0.5
-        return [Verdict(i, bool(freeze)) for i, freeze in enumerate(frozen)]
+        return [Decision(i, bool(freeze)) for i, freeze in enumerate(frozen)]
 
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state()}
@@ -77,7 +77,7 @@ class Observing(RandomSets):
         loss = 0.0 if view.step == 0 else float(view.loss)
         return [view.lr / (1 + loss)] * len(view.layers)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         probe = view.probe(8)
         pairs = zip(view.outputs(probe), self.reference.outputs(probe), strict=True)
         moved = torch.stack([(a - b).norm() * self.losses for a, b in pairs])
@@ -87,7 +87,7 @@ class Observing(RandomSets):
         if view.step % 3 == 0:
             self.reference = view.snapshot()
         scores = (moved * slopes)[:-1]
-        return [Verdict(i, s, float(scores[i])) for i, s in enumerate(scores < scores.median())]
+        return [Decision(i, s, float(scores[i])) for i, s in enumerate(scores < scores.median())]
 
     def cost(self) -> float:
         return getattr(self, "spent", 0.0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.api import Freezing
-from strategies.base import AtSteps, Cadence, Option, Strategy, Text, Verdict, View
+from strategies.base import AtSteps, Cadence, Decision, Option, Strategy, Text, View
 from tests.support.tiny_view import build_tiny_net
 
 STEPS = 12
@@ -30,16 +30,16 @@ class Scripted(Strategy):
     script: str
 
     def start(self, view: View) -> None:
-        self._moves: dict[int, list[Verdict]] = {}
+        self._moves: dict[int, list[Decision]] = {}
         for word in self.script.split():
             sign = "+" if "+" in word else "-"
             step, _, layers = word.partition(sign)
-            self._moves[int(step)] = [Verdict(int(layer), sign == "+") for layer in layers]
+            self._moves[int(step)] = [Decision(int(layer), sign == "+") for layer in layers]
 
     def stages(self) -> Cadence:
         return AtSteps(frozenset(self._moves))
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         return self._moves[view.step]
 
 

@@ -2,7 +2,16 @@
 
 For each feature set and label rule, a predictor is trained and scored on held-out families and
 tasks. Baselines are scored on the same labels. Each row is written to disk as soon as its score is
-known.
+known. A row holds these values:
+
+corpus: a hash of the runs and the settings.
+labels: name of the label rule.
+features: a feature set or a baseline.
+seed: seed of the training.
+converged: fraction of the labels.
+mean_fold, worst_fold: mean and lowest AUROC over the held-out groups.
+run, run_half: mean AUROC per run, and the half-width of its 95 % interval.
+over BASELINE: mean difference in AUROC from a baseline, and its half-width.
 """
 
 from __future__ import annotations
@@ -10,22 +19,22 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import UserError
 from bench.files import write_atomically
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.training.corpus import Recording, build_histories
-from strategies.smartfrz.training.fit import PredictorRecipe
-from strategies.smartfrz.training.folds import CHOOSING
+from strategies.smartfrz.training.fit import PredictorTraining
 from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
     compute_interval,
-    find_folds,
+    find_groups,
     score_held_out,
 )
+from strategies.smartfrz.training.held_out_groups import CHOOSING
 from strategies.smartfrz.training.labels import Rule
 
 RULES: Mapping[str, Rule] = {
@@ -38,26 +47,26 @@ BASELINES = ("progress alone", "displacement alone", "both")
 
 def run_study(
     recordings: Sequence[Recording],
-    recipe: PredictorRecipe,
-    warmup: float,
+    training: PredictorTraining,
+    unlabelled_share: float,
     kept: Path,
     features: Sequence[str] = tuple(FEATURES),
     rules: Mapping[str, Rule] = RULES,
-    say: Callable[[str], None] = print,
 ) -> list[dict[str, str]]:
-    """Score all feature sets under all label rules and return the rows.
+    """Score all feature sets under all label rules, print each new row and return the rows.
 
-    Rows that are already in the CSV file `kept` are not recomputed. Rows of another corpus, recipe
-    or warm-up stay in the file but are not returned. Raises UserError if no row is left.
-    recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in which
-    no moment is labelled. say: prints one line per new row of a feature set. It also prints one
-    line per rule or fold that is left out because of its labels.
-    A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a baseline),
-    seed, and converged (fraction of labels). It also holds the mean and worst AUROC over folds, and
-    the mean AUROC per run with the half-width of its 95 % interval. For each baseline, the row of a
-    feature set holds the mean difference in AUROC with its half-width.
+    Rules and groups that are left out because of their labels are printed too. Rows that are
+    already in the CSV file `kept` are not recomputed. Rows of another corpus or of other settings
+    stay in the file but are not returned. Raises UserError if no row is left.
+
+    recordings: recorded runs.
+    training: training of the predictor.
+    unlabelled_share: fraction of a run, from its start, in which no moment is labelled.
+    kept: CSV file of the rows.
+    features: names of feature sets.
+    rules: label rules by name.
     """
-    corpus_id = _hash_corpus(recordings, recipe, warmup)
+    corpus_id = _hash_corpus(recordings, training, unlabelled_share)
     every = _read_rows(kept)
     rows = [row for row in every if row["corpus"] == corpus_id]
     others = [row for row in every if row["corpus"] != corpus_id]
@@ -68,26 +77,26 @@ def run_study(
             continue
         base: dict[str, Score] = {}
         for name in missing:
-            corpus = build_histories(recordings, name, recipe.window, rule, warmup)
+            corpus = build_histories(recordings, name, training.window, rule, unlabelled_share)
             if found := corpus.describe_one_label():
-                say(f"left out the labels {label!r}: {found} ({rule})")
+                print(f"left out the labels {label!r}: {found} ({rule})")
                 break
             converged = float(corpus.label[corpus.known].float().mean())
             if not base:
-                for line in find_folds(corpus, CHOOSING)[1]:
-                    say(line)
-                base = score_held_out(corpus, recipe, BASELINES)
+                for line in find_groups(corpus, CHOOSING)[1]:
+                    print(line)
+                base = score_held_out(corpus, training, BASELINES)
                 if (label, BASELINES[0]) not in seen:
                     first = {"corpus": corpus_id, "labels": label}
                     rows += [
-                        {**first, **_format_row(b, recipe, converged, base[b], {})}
+                        {**first, **_format_row(b, training.seed, converged, base[b], {})}
                         for b in BASELINES
                     ]
-            score = score_held_out(corpus, recipe, ["predictor"])["predictor"]
-            row = _format_row(name, recipe, converged, score, base)
+            score = score_held_out(corpus, training, ["predictor"])["predictor"]
+            row = _format_row(name, training.seed, converged, score, base)
             rows.append({"corpus": corpus_id, "labels": label, **row})
             _write_rows(kept, [*others, *rows])
-            say(" ".join(f"{key} {value};" for key, value in rows[-1].items() if value))
+            print(" ".join(f"{key} {value};" for key, value in rows[-1].items() if value))
     if not rows:
         raise UserError(
             "no rule gives labels of both kinds on these recorded runs, so there is nothing to "
@@ -96,25 +105,26 @@ def run_study(
     return rows
 
 
-def _hash_corpus(recordings: Sequence[Recording], recipe: PredictorRecipe, warmup: float) -> str:
-    """Return a hash of the runs, the number of tailored weights, the recipe and the warm-up."""
+def _hash_corpus(
+    recordings: Sequence[Recording], training: PredictorTraining, unlabelled_share: float
+) -> str:
+    """Return a hash of the runs, the number of tailored weights and the two settings."""
     runs = sorted(r.origin.run for r in recordings)
     tailored = {r.trace["snapshots"].shape[2] for r in recordings}
-    return hashlib.sha256(f"{runs} {tailored} {recipe.identity()} {warmup}".encode()).hexdigest()[
-        :12
-    ]
+    text = f"{runs} {tailored} {training.identity()} {unlabelled_share}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _format_row(
-    name: str, recipe: PredictorRecipe, converged: float, score: Score, base: Mapping[str, Score]
+    name: str, seed: int, converged: float, score: Score, base: Mapping[str, Score]
 ) -> dict[str, str]:
     mean, half = compute_interval(score.average_by_run(score.auroc))
     row = {
         "features": name,
-        "seed": str(recipe.seed),
+        "seed": str(seed),
         "converged": f"{converged:.3f}",
-        "mean_fold": f"{score.average_folds():.4f}",
-        "worst_fold": f"{score.find_worst_fold():.4f}",
+        "mean_fold": f"{score.average_groups():.4f}",
+        "worst_fold": f"{score.find_worst_group():.4f}",
         "run": f"{mean:.4f}",
         "run_half": f"{half:.4f}",
     }

@@ -27,9 +27,11 @@ SWEEP = "used"
 class MethodOutcome:
     """Mean over seeds of one method on one model and task.
 
-    matched: method whose cost was the budget of these runs; "" if none. accuracy: in percent. lost:
-    percentage points of accuracy below full training. saved: share (0 to 1) of full training's
-    FLOPs (exact) that is saved. The FLOPs of decisions count as cost.
+    matched: method whose cost was the budget of these runs; "" if none.
+    accuracy: in percent.
+    lost: percentage points of accuracy below full training.
+    saved: share (0 to 1) of full training's FLOPs (exact) that is saved. The FLOPs of decisions
+        count as cost.
     """
 
     model: str
@@ -42,24 +44,27 @@ class MethodOutcome:
 
 
 def compare_in_use(
-    choice: PredictorConfig,
+    config: PredictorConfig,
     results: Path,
     launch: Callable[[Sequence[Spec], Path], Any],
-    say: Callable[[str], None] = print,
+    report_line: Callable[[str], None] = print,
 ) -> list[MethodOutcome]:
     """Train one predictor per held-out task, launch the missing runs and return the outcomes.
 
-    launch: function that executes a list of specs in a results folder. say: prints progress lines.
+    launch: function that executes a list of specs in a results folder.
+    report_line: function that prints a line of progress.
     Raises UserError if a run fails, diverges or uses data that is not a source task.
     """
     outcomes = []
-    plain = load_sweep(SWEEP, choice.profile, files=choice.files)
+    plain = load_sweep(SWEEP, config.profile, files=config.files)
     refuse_targets(plain)
     for task in dict.fromkeys(entry.roles["dataset"] for entry in plain.entries):
-        path = results / "predictors" / f"{choice.profile_name}-without-{task}.safetensors"
-        say(f"training a predictor without the task {task}:")
-        build_predictor(choice, results, launch, out=path, without_task=task, say=say)
-        sweep = load_sweep(SWEEP, choice.profile, files={**choice.files, "predictor": str(path)})
+        path = results / "predictors" / f"{config.profile_name}-without-{task}.safetensors"
+        report_line(f"training a predictor without the task {task}:")
+        build_predictor(
+            config, results, launch, out=path, without_task=task, report_line=report_line
+        )
+        sweep = load_sweep(SWEEP, config.profile, files={**config.files, "predictor": str(path)})
         here = [entry for entry in sweep.entries if entry.roles["dataset"] == task]
         launch([entry.spec for entry in here], results)
         for model in dict.fromkeys(entry.roles["model"] for entry in here):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from bench.results.run_folder import RunFolder
 from bench.spec import FULL, Spec
 from strategies.smartfrz.training.held_out import compute_interval
 from strategies.smartfrz.training.labels import Rule
+from strategies.smartfrz.training.source_runs import load_trace
 
 AS_USED = "as used"  # role of the recorded runs that are trained like the randomly frozen runs
 PairKey = tuple[str, str]  # family, task
@@ -33,14 +33,15 @@ PairKey = tuple[str, str]  # family, task
 class FreezeHarm:
     """Accuracy that a run with random freezing lost.
 
-    pair: model family and task. lost: accuracy below full training of the same seed, in percentage
-    points. moments (L,): fraction of the run after which each layer froze, 1 if it never froze. The
-    L layers do not include the head.
+    pair: model family and task.
+    lost: accuracy below full training of the same seed, in percentage points.
+    freeze_times (L,): fraction of the run after which each layer froze, 1 if it never froze. The L
+        layers do not include the head.
     """
 
     pair: PairKey
     lost: float
-    moments: Tensor
+    freeze_times: Tensor
 
 
 def list_rules() -> dict[str, Rule | None]:
@@ -55,24 +56,26 @@ def list_rules() -> dict[str, Rule | None]:
 
 
 def measure_wrong_freezing(
-    rule: Rule | None, curve: Tensor, probes: Tensor, moments: Tensor
+    rule: Rule | None, curve: Tensor, times: Tensor, freeze_times: Tensor
 ) -> float:
     """Return the share of the run, in [0, 1], for which a layer was wrongly frozen, on average.
 
-    The average is over all layers. A layer counts with 1 − moments if its freeze was wrong, and
-    with 0 otherwise.
-    curve (S, L): CKA of L layers at S probes. probes (S,): times of the probes, as fractions of the
-    run. moments (L,): as in FreezeHarm. A freeze is classified by the label at the last probe at or
+    The average is over all layers. A layer counts with 1 − freeze_times if its freeze was wrong,
+    and with 0 otherwise. A freeze is classified by the label at the last CKA measurement at or
     before the freeze. The freeze also counts as wrong if this label is unknown.
+
+    curve (S, L): CKA of L layers at S measurements.
+    times (S,): times of the measurements, as fractions of the run.
+    freeze_times (L,): as in FreezeHarm.
     """
     if rule is None:
-        bad = torch.ones_like(moments, dtype=torch.bool)
+        bad = torch.ones_like(freeze_times, dtype=torch.bool)
     else:
         label, known = rule.labels(curve)
-        places = torch.searchsorted(probes, moments.double(), right=True) - 1
-        layers = torch.arange(len(moments))
+        places = torch.searchsorted(times, freeze_times.double(), right=True) - 1
+        layers = torch.arange(len(freeze_times))
         bad = ~(label & known)[places.clamp(min=0), layers]
-    return float(((1 - moments) * bad).mean())
+    return float(((1 - freeze_times) * bad).mean())
 
 
 def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
@@ -95,12 +98,12 @@ def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
         else:
             frozen.append((pair, entry.spec.seed, result))
     return [
-        FreezeHarm(pair, full[*pair, seed] - result["accuracy"], _read_moments(result))
+        FreezeHarm(pair, full[*pair, seed] - result["accuracy"], _read_freeze_times(result))
         for pair, seed, result in frozen
     ]
 
 
-def _read_moments(result: Mapping[str, Any]) -> Tensor:
+def _read_freeze_times(result: Mapping[str, Any]) -> Tensor:
     at = [layer["frozen_at_step"] for layer in result["layers"][:-1]]  # the head comes last
     return torch.tensor([1.0 if step is None else step / result["steps"] for step in at])
 
@@ -141,10 +144,13 @@ def list_needed(specs: Iterable[Spec], sources: Sweep) -> list[Spec]:
 def read_curves(
     recorded: Mapping[PairKey, Spec], results: Path
 ) -> dict[PairKey, tuple[Tensor, Tensor]]:
-    """Return the CKA curve (S, L) of each pair and its probes (S,), as fractions of the run."""
+    """Return the CKA curve (S, L) of each pair and its times (S,), as fractions of the run.
+
+    Raises UserError if the file of a recording is missing or damaged.
+    """
     curves = {}
     for pair, spec in recorded.items():
-        trace = load_file(RunFolder(results, spec.id).path / "trace.safetensors")
+        trace = load_trace(RunFolder(results, spec.id).path / "trace.safetensors")
         curves[pair] = trace["cka"], trace["probes"]
     return curves
 
@@ -167,7 +173,7 @@ def rank_rules(
         correlations, amounts = [], []
         for pair in dict.fromkeys(h.pair for h in harmed):
             here = [h for h in harmed if h.pair == pair]
-            frozen = [measure_wrong_freezing(rule, *curves[pair], h.moments) for h in here]
+            frozen = [measure_wrong_freezing(rule, *curves[pair], h.freeze_times) for h in here]
             amounts += frozen
             if len(set(frozen)) > 1:
                 rho = spearmanr(frozen, [h.lost for h in here]).statistic

@@ -86,15 +86,22 @@ def score_recordings(
 ) -> list[dict[str, Any]]:
     """Return one row of scores for each recorded run.
 
-    The labels follow the rule that the predictor was trained with. models, seeds: model role and
-    seed of each recording.
+    The labels follow the rule that the predictor was trained with. A moment is a time in a run at
+    which one layer is classified. If all labels of a run are equal, its AUROC values are NaN.
 
-    run, model, task, seed: the run. labels: number of moments with a label, where a moment is a
-    time at which one layer is classified. converged: fraction of these labels. predictor: AUROC of
-    P(freeze). progress: AUROC of the fraction of training done. displacement: AUROC of the negative
-    relative displacement of the layer within the window. If all labels of the run are equal, these
-    three are NaN. freezes: number of layers whose P(freeze) reaches the threshold of the predictor
-    at a labelled moment. early: number of them that had not converged at the first such moment.
+    models: model role of each recording.
+    seeds: seed of each recording.
+
+    A row holds these values:
+    run, model, task, seed: the run.
+    labels: number of moments with a label.
+    converged: fraction of these labels that say "converged".
+    predictor: AUROC of P(freeze).
+    progress: AUROC of the fraction of training done.
+    displacement: AUROC of the negative relative displacement of the layer within the window.
+    freezes: number of layers whose P(freeze) reaches the threshold of the predictor at a labelled
+        moment.
+    early: number of them that had not converged at the first such moment.
     """
     facts = trained.provenance
     histories = build_histories(

@@ -50,18 +50,18 @@ def count_freezes(histories: Histories, p: Tensor, threshold: float) -> tuple[in
 
 
 def calibrate_threshold(
-    histories: Histories, judged: Mapping[str, Tensor], wrong: float
+    histories: Histories, predicted: Mapping[str, Tensor], wrong: float
 ) -> tuple[float, float]:
     """Return the lowest threshold with at most a fraction `wrong` of wrong freezes.
 
     The second value is the fraction of wrong freezes at this threshold.
-    judged: held-out P(freeze) (N, S) by split, NaN where no P is known.
+    predicted: held-out P(freeze) (N, S) by split, NaN where no P is known.
     The freezes of all splits are pooled. They are counted as in `count_freezes`.
     Thresholds from 0.50 to 0.99 are tried in steps of 0.01. If all of them give more wrong freezes
     than allowed, the result is 0.99.
     """
     for step in range(50, 100):
-        counts = [count_freezes(histories, p, step / 100) for p in judged.values()]
+        counts = [count_freezes(histories, p, step / 100) for p in predicted.values()]
         froze, bad = (sum(parts) for parts in zip(*counts, strict=True))
         if bad <= wrong * froze:
             break

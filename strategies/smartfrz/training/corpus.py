@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from strategies.smartfrz.features import FEATURES, FLOOR, Moment
+from strategies.smartfrz.features import FEATURES, FLOOR, SchedulePosition
 from strategies.smartfrz.history import SnapshotRing
 from strategies.smartfrz.training.labels import Rule
 
@@ -38,9 +38,12 @@ class Histories:
     """Histories of the N layers of all recordings: up to T tokens and up to S moments each.
 
     A moment is a time in a run at which one layer is classified.
-    tokens (N, T, width): zero-padded. newest int64 (N, S): index of the newest token at a moment.
-    label bool (N, S): whether the layer has converged. known bool (N, S): whether the moment has a
-    label that counts. progress (N, S): fraction of training done, for the baselines.
+
+    tokens (N, T, width): zero-padded.
+    newest int64 (N, S): index of the newest token at a moment.
+    label bool (N, S): whether the layer has converged.
+    known bool (N, S): whether the moment has a label that counts.
+    progress (N, S): fraction of training done, for the baselines.
     moved (N, S): log10 of the relative displacement within the window, for the baselines.
     run (N,): index of the layer's run in origins.
     """
@@ -84,15 +87,17 @@ class Histories:
 
 
 def build_histories(
-    recordings: Sequence[Recording], features: str, window: int, rule: Rule, warmup: float
+    recordings: Sequence[Recording], features: str, window: int, rule: Rule, unlabelled_share: float
 ) -> Histories:
-    """Compute the tokens of the recordings as a run would, and the labels at their CKA probes.
+    """Compute the tokens of the recordings as a run would, and the labels at CKA measurements.
 
-    features: name of a feature set. window: W, in snapshots. warmup: fraction of a run, from its
-    start, in which no moment is labelled.
+    features: name of a feature set.
+    window: W, in snapshots.
+    unlabelled_share: fraction of a run, from its start, in which no moment is labelled.
     """
     parts = [
-        _label_recording(i, r, features, window, rule, warmup) for i, r in enumerate(recordings)
+        _label_recording(i, recording, features, window, rule, unlabelled_share)
+        for i, recording in enumerate(recordings)
     ]
     padded: dict[str, list[Tensor]] = {}
     for name in parts[0]:
@@ -103,22 +108,27 @@ def build_histories(
 
 
 def _label_recording(
-    index: int, recording: Recording, features: str, window: int, rule: Rule, warmup: float
+    index: int,
+    recording: Recording,
+    features: str,
+    window: int,
+    rule: Rule,
+    unlabelled_share: float,
 ) -> dict[str, Tensor]:
     trace = recording.trace
     tokens, moved = make_tokens(trace, features, window)
-    curve, probes = rule.select(trace)
+    curve, times = rule.select(trace)
     label, known = rule.labels(curve)
-    # The newest token at a probe is that of the last snapshot taken before or at the probe.
-    newest = torch.searchsorted(trace["progress"], probes.contiguous(), right=True) - 1
-    known &= (probes >= warmup)[:, None]
+    # The newest token at a CKA measurement is that of the last snapshot taken by then.
+    newest = torch.searchsorted(trace["progress"], times.contiguous(), right=True) - 1
+    known &= (times >= unlabelled_share)[:, None]
     layers = label.shape[1]
     return {
         "tokens": tokens.transpose(0, 1),
         "newest": newest.expand(layers, -1),
         "label": label.T,
         "known": known.T,
-        "progress": probes.float().expand(layers, -1),
+        "progress": times.float().expand(layers, -1),
         "moved": moved[newest].T,
         "run": torch.full((layers,), index),
     }
@@ -134,10 +144,10 @@ def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tupl
     ring = SnapshotRing(window, snapshots.shape[1], snapshots.shape[2], snapshots.device)
     made = FEATURES[features].token
     tokens, moved = [], []
-    moments = zip(trace["progress"].tolist(), trace["rate"].tolist(), strict=True)
-    for snapshot, moment in zip(snapshots, moments, strict=True):
+    positions = zip(trace["progress"].tolist(), trace["rate"].tolist(), strict=True)
+    for snapshot, position in zip(snapshots, positions, strict=True):
         ring.push().copy_(snapshot)
-        tokens.append(made(ring, Moment(*moment)).clone())
+        tokens.append(made(ring, SchedulePosition(*position)).clone())
         way = (snapshot - ring.look_back(len(ring) - 1)).norm(dim=1)
         spread = snapshot.std(dim=1).clamp(min=1e-12) * snapshot.shape[1] ** 0.5
         moved.append((way / spread + FLOOR).log10())

@@ -18,16 +18,20 @@ MOMENTUM = 0.9  # of SGD; the paper does not name its value
 
 
 @dataclass(frozen=True)
-class PredictorRecipe:
+class PredictorTraining:
     """Hyperparameters for training the predictor.
 
-    window: W, in snapshots. optimizer: "adamw", or "sgd" with momentum 0.9; the paper uses SGD.
-    batch: histories per step. A history has several moments, and its tokens are encoded once for
-    all of them. standardise: whether tokens are standardised first.
-    schedule: "one_cycle" for OneCycleLR, with lr as its maximum, or "constant". OneCycleLR also
-    cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95, its default range.
-    clip: largest norm of a gradient; 0 means no limit.
     The paper names SGD with momentum and batches of 32, and no other hyperparameter.
+
+    window: W, in snapshots.
+    epochs: passes over the histories.
+    batch: histories per step. A history has several moments, and its tokens are encoded once for
+        all of them.
+    optimizer: "adamw", or "sgd" with momentum 0.9.
+    standardise: whether tokens are standardised first.
+    schedule: "one_cycle" for OneCycleLR, with lr as its maximum, or "constant". OneCycleLR also
+        cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95, its default range.
+    clip: largest norm of a gradient; 0 means no limit.
     """
 
     window: int = 30
@@ -49,7 +53,7 @@ class PredictorRecipe:
         added = "".join(
             f", {name}={getattr(self, name)!r}"
             for name in ("schedule", "clip")  # younger than the first studies
-            if getattr(self, name) != getattr(PredictorRecipe, name)
+            if getattr(self, name) != getattr(PredictorTraining, name)
         )
         return (
             f"Recipe(window={self.window!r}, epochs={self.epochs!r}, batch={self.batch!r}, "
@@ -58,23 +62,23 @@ class PredictorRecipe:
         )
 
 
-def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
+def fit_predictor(histories: Histories, training: PredictorTraining) -> Predictor:
     """Fit a predictor to the labels by cross-entropy. Equal inputs give bit-identical weights.
 
     Raises UserError if the weights are not finite after the training.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("predictor", recipe.seed))
+        torch.manual_seed(derive_seed("predictor", training.seed))
         network = Predictor(histories.tokens.shape[2])
-    if recipe.standardise:
-        _standardise(network, histories, recipe.window)
-    generator = make_generator("predictor", "order", recipe.seed)
+    if training.standardise:
+        _standardise(network, histories, training.window)
+    generator = make_generator("predictor", "order", training.seed)
     count = len(histories.tokens)
-    steps = recipe.epochs * math.ceil(count / recipe.batch)
-    optimizer, schedule = _build_optimizer(network, recipe, steps)
-    visible, queries = histories.mask_windows(recipe.window), histories.queries()
-    for _ in range(recipe.epochs):
-        for rows in torch.randperm(count, generator=generator).split(recipe.batch):
+    steps = training.epochs * math.ceil(count / training.batch)
+    optimizer, schedule = _build_optimizer(network, training, steps)
+    visible, queries = histories.mask_windows(training.window), histories.queries()
+    for _ in range(training.epochs):
+        for rows in torch.randperm(count, generator=generator).split(training.batch):
             known = histories.known[rows]
             if not known.any():
                 continue  # the mean over no moments is NaN
@@ -82,31 +86,31 @@ def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
             loss = F.cross_entropy(logits[known], histories.label[rows][known].long())
             optimizer.zero_grad()
             loss.backward()
-            if recipe.clip:
-                torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+            if training.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), training.clip)
             optimizer.step()
             schedule.step()
     if not all(weight.isfinite().all() for weight in network.parameters()):
         raise UserError(
-            f"the training of the predictor diverged with {recipe.optimizer} at lr {recipe.lr:g}; "
-            "give a smaller --lr, or a smaller --clip above 0"
+            f"the training of the predictor diverged with {training.optimizer} at lr "
+            f"{training.lr:g}; give a smaller --lr, or a smaller --clip above 0"
         )
     return network.eval().requires_grad_(False)
 
 
 def _build_optimizer(
-    network: Predictor, recipe: PredictorRecipe, steps: int
+    network: Predictor, training: PredictorTraining, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return the optimizer of a recipe, and its learning rate schedule over `steps` steps."""
+    """Return the optimizer, and its learning rate schedule over `steps` steps."""
     optimizer: torch.optim.Optimizer
-    weights, decay = network.parameters(), recipe.weight_decay
-    if recipe.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(weights, recipe.lr, weight_decay=decay)
+    weights, decay = network.parameters(), training.weight_decay
+    if training.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(weights, training.lr, weight_decay=decay)
     else:
-        optimizer = torch.optim.SGD(weights, recipe.lr, momentum=MOMENTUM, weight_decay=decay)
-    if recipe.schedule == "constant":
+        optimizer = torch.optim.SGD(weights, training.lr, momentum=MOMENTUM, weight_decay=decay)
+    if training.schedule == "constant":
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, steps, pct_start=0.1)
     return optimizer, schedule
 
 

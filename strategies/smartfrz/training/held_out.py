@@ -1,7 +1,7 @@
 """Held-out scores of the predictor, and of baselines that need no predictor.
 
-A judge is a function that fits a classifier on some histories. It returns the P(freeze) of the
-classifier for other histories. A moment is a time in a run at which one layer is classified.
+A classifier is a function that is fitted on some histories and returns its P(freeze) for other
+histories. A moment is a time in a run at which one layer is classified.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.machine.environment import count_cores
 from strategies.smartfrz.training.corpus import Histories
-from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
-from strategies.smartfrz.training.folds import CHOOSING, Fold, make_folds
+from strategies.smartfrz.training.fit import PredictorTraining, fit_predictor, predict_probabilities
+from strategies.smartfrz.training.held_out_groups import CHOOSING, HeldOutGroup, make_groups
 
-Judge = Callable[[Histories, Histories], Tensor]
+Classifier = Callable[[Histories, Histories], Tensor]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Held-out scores of one judge.
+    """Held-out scores of one classifier.
 
-    For each fold, the classifier is fitted without the runs of the fold.
+    For each group, the classifier is fitted without the runs of the group. Intervals are taken over
+    runs, because the moments of one run are not independent.
 
-    folds: AUROC over all moments of a fold, by split and fold.
-    auroc, precision: AUROC and average precision of each run that has both labels, by split and
-    run. Intervals are taken over runs, because the moments of one run are not independent.
-    judged: held-out P(freeze) (N, S) of N layers at S moments, by split. The rows of runs in folds
-    that were left out are NaN. Splits without a fold are missing.
+    groups: AUROC over all moments of a group, by split and group.
+    auroc: AUROC of each run that has both labels, by split and run.
+    precision: average precision of each of these runs, by split and run.
+    predicted: held-out P(freeze) (N, S) of N layers at S moments, by split. The rows of runs in
+        groups that were left out are NaN. Splits without a group are missing.
     """
 
-    folds: Mapping[tuple[str, str], float]
+    groups: Mapping[tuple[str, str], float]
     auroc: Mapping[tuple[str, str], float]
     precision: Mapping[tuple[str, str], float]
-    judged: Mapping[str, Tensor]
+    predicted: Mapping[str, Tensor]
 
-    def average_folds(self, splits: Sequence[str] = CHOOSING) -> float:
-        """Return the mean AUROC over the folds of a split, averaged over the splits with folds."""
-        found = [[v for (s, _), v in self.folds.items() if s == split] for split in splits]
+    def average_groups(self, splits: Sequence[str] = CHOOSING) -> float:
+        """Return the mean over the splits with groups of the mean AUROC over their groups."""
+        found = [[v for (s, _), v in self.groups.items() if s == split] for split in splits]
         return _compute_mean([_compute_mean(values) for values in found if values])
 
     def average_by_run(
@@ -67,20 +68,20 @@ class Score:
             _compute_mean([values[s, run] for s in splits if (s, run) in values]) for run in runs
         ]
 
-    def find_worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
-        """Return the lowest AUROC of any fold of the splits."""
-        return min(v for (split, _), v in self.folds.items() if split in splits)
+    def find_worst_group(self, splits: Sequence[str] = CHOOSING) -> float:
+        """Return the lowest AUROC of any group of the splits."""
+        return min(v for (split, _), v in self.groups.items() if split in splits)
 
 
-def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
-    """Return the predictor and the baselines as judges, by name.
+def make_classifiers(training: PredictorTraining) -> dict[str, Classifier]:
+    """Return the predictor and the baselines as classifiers, by name.
 
     The baselines are logistic regressions on the progress of the run, on the displacement of the
     layer within the window, and on both.
     """
     return {
         "predictor": lambda fit, held: predict_probabilities(
-            fit_predictor(fit, recipe), held, recipe.window
+            fit_predictor(fit, training), held, training.window
         ),
         "progress alone": lambda fit, held: _fit_logistic(fit, held, ["progress"]),
         "displacement alone": lambda fit, held: _fit_logistic(fit, held, ["moved"]),
@@ -88,71 +89,75 @@ def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
     }
 
 
-def find_folds(histories: Histories, splits: Sequence[str]) -> tuple[list[Fold], list[str]]:
-    """Return the folds of some splits, and a line for each fold that is left out.
+def find_groups(
+    histories: Histories, splits: Sequence[str]
+) -> tuple[list[HeldOutGroup], list[str]]:
+    """Return the groups of some splits, and a line for each group that is left out.
 
-    A fold is left out if its training runs do not have both labels, or its held-out runs have no
+    A group is left out if its training runs do not have both labels, or its held-out runs have no
     label.
     """
-    folds, left_out = [], []
-    for fold in (fold for split in splits for fold in make_folds(histories.origins, split)):
-        fit, held = histories.select_runs(fold.fit), histories.select_runs(fold.held)
-        if not fold.fit:
+    groups, left_out = [], []
+    for group in (group for split in splits for group in make_groups(histories.origins, split)):
+        fit, held = histories.select_runs(group.fit), histories.select_runs(group.held)
+        if not group.fit:
             reason = "no run is left to train on"
         elif found := fit.describe_one_label():
             reason = f"in its training part, {found}"
         elif not held.known.any():
             reason = "its held-out part has no labels"
         else:
-            folds.append(fold)
+            groups.append(group)
             continue
-        left_out.append(f"left out the fold {fold.name} of the split {fold.split}: {reason}")
-    return folds, left_out
+        left_out.append(f"left out the group {group.name} of the split {group.split}: {reason}")
+    return groups, left_out
 
 
 def score_held_out(
     histories: Histories,
-    recipe: PredictorRecipe,
+    training: PredictorTraining,
     names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
     splits: Sequence[str] = CHOOSING,
 ) -> dict[str, Score]:
-    """Compute the scores of the judges on every fold of some splits.
+    """Compute the scores of the classifiers on every group of some splits.
 
-    Folds run in parallel on all cores. Folds that `find_folds` leaves out have no score.
+    Groups run in parallel on all cores. Groups that `find_groups` leaves out have no score.
 
-    names: judges from `make_judges`. splits: keys of SPLITS. Raises UserError if no fold is left.
+    names: keys of `make_classifiers`.
+    splits: keys of SPLITS.
+    Raises UserError if no group is left.
     """
-    folds = find_folds(histories, splits)[0]
-    if not folds:
+    groups = find_groups(histories, splits)[0]
+    if not groups:
         raise UserError(
             "no recorded run can be held out, because the other runs do not have both labels "
             "(converged and not converged); add families or tasks to the sweep of recorded runs"
         )
-    jobs = [(fold, name) for fold in folds for name in names]
+    jobs = [(group, name) for group in groups for name in names]
     context = torch.multiprocessing.get_context("forkserver")  # passes tensors in shared memory
-    with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, recipe)) as pool:
-        answers = list(pool.map(_judge_fold, jobs))
+    with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, training)) as pool:
+        answers = list(pool.map(_predict_group, jobs))
     scores = {}
     for name in names:
-        judged = {
-            fold.split: torch.full(histories.label.shape, math.nan, dtype=torch.float64)
-            for fold in folds
+        predicted = {
+            group.split: torch.full(histories.label.shape, math.nan, dtype=torch.float64)
+            for group in groups
         }
-        parts = [(fold, p) for (fold, n), p in zip(jobs, answers, strict=True) if n == name]
-        for fold, p in parts:
-            judged[fold.split][_find_rows(histories, fold.held)] = p
-        scores[name] = _compute_score(histories, [fold for fold, _ in parts], judged)
+        parts = [(group, p) for (group, n), p in zip(jobs, answers, strict=True) if n == name]
+        for group, p in parts:
+            predicted[group.split][_find_rows(histories, group.held)] = p
+        scores[name] = _compute_score(histories, [group for group, _ in parts], predicted)
     return scores
 
 
-_shared: tuple[Histories, PredictorRecipe]
+_shared: tuple[Histories, PredictorTraining]
 
 
-def _init_worker(histories: Histories, recipe: PredictorRecipe) -> None:
+def _init_worker(histories: Histories, training: PredictorTraining) -> None:
     global _shared  # safe, because a worker process serves a single call of score_held_out
-    _shared = histories, recipe
+    _shared = histories, training
     Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)  # folds share the cores, and the thread count changes rounding
+    torch.set_num_threads(1)  # groups share the cores, and the thread count changes rounding
 
 
 def _end_with_parent() -> None:
@@ -163,31 +168,31 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _judge_fold(job: tuple[Fold, str]) -> Tensor:
-    histories, recipe = _shared
-    fold, name = job
-    fit, held = histories.select_runs(fold.fit), histories.select_runs(fold.held)
-    return make_judges(recipe)[name](fit, held).double()
+def _predict_group(job: tuple[HeldOutGroup, str]) -> Tensor:
+    histories, training = _shared
+    group, name = job
+    fit, held = histories.select_runs(group.fit), histories.select_runs(group.held)
+    return make_classifiers(training)[name](fit, held).double()
 
 
 def _compute_score(
-    histories: Histories, parts: Sequence[Fold], judged: Mapping[str, Tensor]
+    histories: Histories, parts: Sequence[HeldOutGroup], predicted: Mapping[str, Tensor]
 ) -> Score:
-    of_fold, auroc, precision = {}, {}, {}
-    for fold in parts:
-        p = judged[fold.split]
-        rows = _find_rows(histories, fold.held)
-        of_fold[fold.split, fold.name] = compute_auroc(
+    of_group, auroc, precision = {}, {}, {}
+    for group in parts:
+        p = predicted[group.split]
+        rows = _find_rows(histories, group.held)
+        of_group[group.split, group.name] = compute_auroc(
             histories, p, histories.known & rows[:, None]
         )
-        for run in fold.held:
+        for run in group.held:
             moments = histories.known & (histories.run == run)[:, None]
             label = histories.label[moments]
             if label.any() and not label.all():
-                key = (fold.split, histories.origins[run].run)
+                key = (group.split, histories.origins[run].run)
                 auroc[key] = compute_auroc(histories, p, moments)
                 precision[key] = float(average_precision_score(label, p[moments]))
-    return Score(of_fold, auroc, precision, judged)
+    return Score(of_group, auroc, precision, predicted)
 
 
 def _find_rows(histories: Histories, runs: Sequence[int]) -> Tensor:
@@ -218,35 +223,30 @@ def compare_scores(
     return compute_interval(score.average_by_run(gaps, splits))
 
 
-def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
-    """Return the scores as a text table: averages over the splits, then AUROC by fold.
+def format_scores(scores: Mapping[str, Score]) -> str:
+    """Return the scores as a text table: averages over the splits CHOOSING, then AUROC by group.
 
-    The last column is the AUROC of the first judge minus that of the judge in the row.
+    The last column is the AUROC of the first classifier minus that of the one in the row.
     """
     lines = [
-        f"{'':22}{'mean fold':>10}{'worst fold':>11}{'AUROC per run':>17}"
+        f"{'':22}{'mean group':>12}{'worst group':>13}{'AUROC per run':>17}"
         f"{'average precision':>20}{'difference':>17}"
     ]
     first = next(iter(scores.values()))
     for name, score in scores.items():
         per_run, precise = (
-            compute_interval(score.average_by_run(of, splits))
-            for of in (score.auroc, score.precision)
+            compute_interval(score.average_by_run(of)) for of in (score.auroc, score.precision)
         )
-        gap = (
-            ""
-            if score is first
-            else "{:+.3f} ± {:.3f}".format(*compare_scores(first, score, splits))
-        )
+        gap = "" if score is first else "{:+.3f} ± {:.3f}".format(*compare_scores(first, score))
         lines.append(
-            f"{name:22}{score.average_folds(splits):10.3f}{score.find_worst_fold(splits):11.3f}"
+            f"{name:22}{score.average_groups():12.3f}{score.find_worst_group():13.3f}"
             f"{per_run[0]:9.3f} ± {per_run[1]:.3f}{precise[0]:12.3f} ± {precise[1]:.3f}{gap:>17}"
         )
-    lines.append("AUROC by fold:")
-    for split, fold in first.folds:
-        if split in splits:
-            values = (f"{name} {score.folds[split, fold]:.2f}" for name, score in scores.items())
-            lines.append(f"  {f'{split} {fold}':34}" + "  ".join(values))
+    lines.append("AUROC by group:")
+    for split, group in first.groups:
+        if split in CHOOSING:
+            values = (f"{name} {score.groups[split, group]:.2f}" for name, score in scores.items())
+            lines.append(f"  {f'{split} {group}':34}" + "  ".join(values))
     return "\n".join(lines)
 
 

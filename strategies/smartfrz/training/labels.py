@@ -17,11 +17,15 @@ class Rule:
     """Rule that turns a curve of CKA values into labels.
 
     kind: "stable", the paper's rule, or "settled". By "stable", a layer has converged if the range
-    of the last k values is below ε. By "settled", a layer has converged if the range of the current
-    and all later values is below ε, so the rule uses the future. smooth: length of a moving average
-    over the current and earlier values, applied first; 1 means no average. estimator: "unbiased"
-    for HSIC₁, "biased" for the paper's eq. 5. every: use only each n-th CKA value. Recordings hold
-    two values per epoch, so 2 keeps the ends of epochs.
+        of the last k values is below ε. By "settled", a layer has converged if the range of the
+        current and all later values is below ε, so the rule uses the future.
+    k: number of values for "stable".
+    epsilon: ε, the limit on the range.
+    smooth: length of a moving average over the current and earlier values, applied first; 1 means
+        no average.
+    estimator: "unbiased" for HSIC₁, "biased" for the paper's eq. 5.
+    every: use only each n-th CKA value. Recordings hold two values per epoch, so 2 keeps the ends
+        of epochs.
     """
 
     kind: str = "stable"

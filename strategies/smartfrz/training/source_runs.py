@@ -68,13 +68,15 @@ def load_recordings(
     results: Path,
     launch: Launch,
     tailored: int,
-    say: Callable[[str], None] = print,
+    report_line: Callable[[str], None] = print,
 ) -> list[Recording]:
     """Launch the missing runs of a sweep and return its recordings, `tailored` weights per layer.
 
-    launch: function that executes a list of specs in a results folder. Diverged runs are left out,
-    and `say` reports each of them. The model family of a recording is the first word of its model
-    role.
+    Diverged runs are left out and reported. The model family of a recording is the first word of
+    its model role.
+
+    launch: function that executes a list of specs in a results folder.
+    report_line: function that prints a line for each run that diverged.
     Raises UserError if a run is still missing after the launch, if a run recorded too few weights,
     or if all runs diverged. If the sweep itself declares too few weights, the error comes before
     the launch.
@@ -91,9 +93,9 @@ def load_recordings(
                 f"{entry.spec.label}: run {entry.spec.id} is not done; run the same command again"
             )
         if folder.diverged:
-            say(f"left out a run that diverged: {entry.spec.label}")
+            report_line(f"left out a run that diverged: {entry.spec.label}")
             continue
-        trace = _load_trace(folder.path / "trace.safetensors")
+        trace = load_trace(folder.path / "trace.safetensors")
         trace["snapshots"] = _select_weights(trace["snapshots"], tailored, entry.spec.id)
         family = entry.roles["model"].split()[0]
         origin = RunOrigin(entry.spec.id, family, entry.roles["dataset"])
@@ -103,8 +105,11 @@ def load_recordings(
     return recordings
 
 
-def _load_trace(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a recording. Raise UserError if its file is missing or damaged."""
+def load_trace(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a recording from its file trace.safetensors.
+
+    Raises UserError if the file is missing or damaged.
+    """
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:

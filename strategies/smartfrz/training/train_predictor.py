@@ -15,7 +15,7 @@ from bench.revisions import RESULTS_VERSION
 from bench.spec import Spec
 from strategies.smartfrz.predictor_file import (
     DEFAULT_FEATURES,
-    RECIPES,
+    SHIPPED_FEATURES,
     Trained,
     find_predictor,
     prepare_place,
@@ -23,15 +23,15 @@ from strategies.smartfrz.predictor_file import (
 )
 from strategies.smartfrz.training.calibration import calibrate_threshold
 from strategies.smartfrz.training.corpus import Histories, build_histories
-from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor
-from strategies.smartfrz.training.folds import CHOOSING
+from strategies.smartfrz.training.fit import PredictorTraining, fit_predictor
 from strategies.smartfrz.training.held_out import (
     Score,
     compute_interval,
-    find_folds,
+    find_groups,
     format_scores,
     score_held_out,
 )
+from strategies.smartfrz.training.held_out_groups import CHOOSING
 from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.recorder import Record
 from strategies.smartfrz.training.source_runs import (
@@ -42,8 +42,8 @@ from strategies.smartfrz.training.source_runs import (
 )
 
 RULE = Rule()
-RECIPE = PredictorRecipe()
-WARMUP = 0.1  # fraction of a run in which no moment is labelled: the first of ten epochs
+DEFAULT_TRAINING = PredictorTraining()
+UNLABELLED_SHARE = 0.1  # fraction of a run, from its start, without labels: one of ten epochs
 TAILORED = 1024
 WINDOWS = (20, 40, 50)  # windows of Table 4 other than the default, 30
 SIZES = (512, 2048, 4096)  # numbers of tailored weights of Table 5 other than the default, 1,024
@@ -55,22 +55,27 @@ WRONG = 0.1  # fraction of freezes on held-out runs that may come before converg
 class PredictorConfig:
     """Settings of a predictor to train.
 
-    profile: profile whose source tasks are used. features: name of a feature set. tailored: weights
-    per layer. recipe: hyperparameters. rule: label rule. files: as for `load_sweep`.
+    profile: profile whose source tasks are used.
+    features: name of a feature set.
+    tailored: weights per layer.
+    training: hyperparameters.
+    rule: label rule.
+    files: as for `load_sweep`.
     decision: "calibrated" for a threshold chosen on held-out runs, or "argmax" for the threshold
-    0.5. warmup: fraction of a run, from its start, without labels. kind: a key of RECIPES, which
-    names the shipped file.
+        0.5.
+    unlabelled_share: fraction of a run, from its start, without labels.
+    recipe: a key of SHIPPED_FEATURES, which names the shipped file.
     """
 
     profile: str = "laptop"
     features: str = DEFAULT_FEATURES
     tailored: int = TAILORED
-    recipe: PredictorRecipe = RECIPE
+    training: PredictorTraining = DEFAULT_TRAINING
     rule: Rule = RULE
     files: Mapping[str, str] = field(default_factory=dict)
     decision: str = "calibrated"
-    warmup: float = WARMUP
-    kind: str = "default"
+    unlabelled_share: float = UNLABELLED_SHARE
+    recipe: str = "default"
 
     @property
     def profile_name(self) -> str:
@@ -81,8 +86,8 @@ class PredictorConfig:
 # The paper's form (sections 3.3, 3.4 and 4.1). The paper does not name k, ε, the learning rate, its
 # schedule and the number of epochs.
 AS_PUBLISHED = PredictorConfig(
-    features=RECIPES["published"],
-    recipe=PredictorRecipe(
+    features=SHIPPED_FEATURES["published"],
+    training=PredictorTraining(
         batch=32,
         optimizer="sgd",
         lr=0.01,
@@ -93,67 +98,66 @@ AS_PUBLISHED = PredictorConfig(
     ),
     rule=Rule(estimator="biased", every=2),
     decision="argmax",
-    warmup=0.0,
-    kind="published",
+    unlabelled_share=0.0,
+    recipe="published",
 )
 
 
-def list_variants(choice: PredictorConfig) -> list[PredictorConfig]:
+def list_variants(config: PredictorConfig) -> list[PredictorConfig]:
     """Return the additional predictors for Table 4 (other windows) and Table 5 (other sizes)."""
-    windows = [replace(choice, recipe=replace(choice.recipe, window=w)) for w in WINDOWS]
-    return [*windows, *(replace(choice, tailored=n) for n in SIZES)]
+    windows = [replace(config, training=replace(config.training, window=w)) for w in WINDOWS]
+    return [*windows, *(replace(config, tailored=n) for n in SIZES)]
 
 
 def build_predictor(
-    choice: PredictorConfig,
+    config: PredictorConfig,
     results: Path,
     launch: Callable[[Sequence[Spec], Path], Any],
     *,
     out: Path | None = None,
     without_family: str = "",
     without_task: str = "",
-    say: Callable[[str], None] = print,
+    report_line: Callable[[str], None] = print,
 ) -> Path:
     """Train a predictor on a profile's source tasks, write its file and return the path.
 
-    launch: function that executes the missing runs of a list of specs. out: path of the file
-    (default: that of the shipped predictor). without_family: model family to leave out.
-    without_task: first word of the names of the tasks to leave out. Raises UserError if a run is
-    missing or uses other data than source tasks. A wrong argument is an error before the launch.
+    launch: function that executes the missing runs of a list of specs.
+    out: path of the file (default: that of the shipped predictor).
+    without_family: model family to leave out.
+    without_task: first word of the names of the tasks to leave out.
+    report_line: function that prints a line of progress.
+    Raises UserError if a run is missing or uses other data than source tasks. A wrong argument is
+    an error before the launch.
     """
-    features, rule, recipe = choice.features, choice.rule, choice.recipe
-    sweep = load_source_sweep(choice.profile, choice.files)
-    size = features, recipe.window, choice.tailored
-    path = out or find_predictor(choice.profile_name, *size, exactly=True, recipe=choice.kind)
-    _check_left_out(sweep, choice.profile, out, without_family, without_task)
+    features, rule, training = config.features, config.rule, config.training
+    sweep = load_source_sweep(config.profile, config.files)
+    size = features, training.window, config.tailored
+    path = out or find_predictor(config.profile_name, *size, exactly=True, recipe=config.recipe)
+    _check_left_out(sweep, config.profile, out, without_family, without_task)
     refuse_long_rule(sweep, rule)
     prepare_place(path)
     recordings = [
         r
-        for r in load_recordings(sweep, results, launch, choice.tailored, say)
+        for r in load_recordings(sweep, results, launch, config.tailored, report_line)
         if r.origin.family != without_family and r.origin.task.split()[0] != without_task
     ]
-    corpus = build_histories(recordings, features, recipe.window, rule, choice.warmup)
+    corpus = build_histories(recordings, features, training.window, rule, config.unlabelled_share)
     require_both_labels(corpus, rule)
     specs = [e.spec for e in sweep.entries if e.spec.id in {r.origin.run for r in recordings}]
-    share = float(corpus.label[corpus.known].float().mean())
-    say(
-        f"training data: {len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
-        f"{int(corpus.known.sum())} labels, {share:.0%} of them converged ({rule})"
-    )
-    scores, limit = _choose_threshold(corpus, choice, say)
-    network = fit_predictor(corpus, recipe)
+    report_line(_describe_corpus(corpus, rule))
+    scores, limit = _choose_threshold(corpus, config, report_line)
+    network = fit_predictor(corpus, training)
     facts = {
-        "profile": choice.profile_name,
+        "profile": config.profile_name,
         "features": features,
-        "window": recipe.window,
-        "tailored": choice.tailored,
+        "window": training.window,
+        "tailored": config.tailored,
         "snapshots_per_epoch": Record.options["snapshots_per_epoch"].default,
         "threshold": limit,
-        "decision": choice.decision if scores else "argmax",  # see _choose_threshold
-        "label_warmup": choice.warmup,
+        "decision": config.decision if scores else "argmax",  # see _choose_threshold
+        "label_warmup": config.unlabelled_share,
         "rule": asdict(rule),
-        "recipe": asdict(recipe),
+        "recipe": asdict(training),  # older than the option `recipe` of the strategy
         "data": sorted({spec.data for spec in specs}),
         "pretraining": list_pretraining(sweep),
         "runs": sorted({spec.id for spec in specs}),
@@ -162,7 +166,7 @@ def build_predictor(
         "scores": {name: _summarise_score(s) for name, s in scores.items()},
     }
     save_predictor(path, Trained(network, facts))
-    say(f"wrote {path}")
+    report_line(f"wrote {path}")
     return path
 
 
@@ -189,6 +193,15 @@ def _check_left_out(
         raise make_unknown_error("recorded task", without_task, sorted(tasks))
 
 
+def _describe_corpus(corpus: Histories, rule: Rule) -> str:
+    """Return the size of the training data as one line of text."""
+    share = float(corpus.label[corpus.known].float().mean())
+    return (
+        f"training data: {len(corpus.origins)} recorded runs, {len(corpus.tokens)} layers, "
+        f"{int(corpus.known.sum())} labels, {share:.0%} of them converged ({rule})"
+    )
+
+
 def require_both_labels(corpus: Histories, rule: Rule) -> None:
     """Raise UserError unless some layers are labelled as converged and some as not converged."""
     if found := corpus.describe_one_label():
@@ -196,43 +209,44 @@ def require_both_labels(corpus: Histories, rule: Rule) -> None:
 
 
 def _choose_threshold(
-    corpus: Histories, choice: PredictorConfig, say: Callable[[str], None]
+    corpus: Histories, config: PredictorConfig, report_line: Callable[[str], None]
 ) -> tuple[dict[str, Score], float]:
-    """Return the held-out scores by judge, and the P(freeze) from which a layer freezes.
+    """Return the held-out scores by classifier, and the P(freeze) from which a layer freezes.
 
     If no run can be held out, for example with a single family and a single task, no scores are
     returned. The threshold is then 0.5, as for "argmax".
     """
-    recipe = choice.recipe
-    folds, left_out = find_folds(corpus, CHOOSING)
+    groups, left_out = find_groups(corpus, CHOOSING)
     for line in left_out:
-        say(line)
-    if folds:
-        scores = score_held_out(corpus, recipe, splits=CHOOSING)
-        say(format_scores(scores))
-        if choice.decision == "argmax":
+        report_line(line)
+    if groups:
+        scores = score_held_out(corpus, config.training, splits=CHOOSING)
+        report_line(format_scores(scores))
+        if config.decision == "argmax":
             return scores, ARGMAX
-        limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
-        say(
+        limit, share = calibrate_threshold(corpus, scores["predictor"].predicted, WRONG)
+        report_line(
             f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come before "
             f"convergence (limit {WRONG:.0%}"
             + (")" if share <= WRONG else "; no threshold keeps below it)")
         )
         return scores, limit
-    say("no recorded run can be held out, so the threshold is not calibrated: it is 0.5 (argmax)")
+    report_line(
+        "no recorded run can be held out, so the threshold is not calibrated: it is 0.5 (argmax)"
+    )
     return {}, ARGMAX
 
 
 def _summarise_score(score: Score) -> dict[str, Any]:
     """Return a score as a few numbers, rounded so that all machines write the same file."""
-    splits = sorted({split for split, _ in score.folds})
+    splits = sorted({split for split, _ in score.groups})
     auroc, precision = (
         [round(value, 3) for value in compute_interval(score.average_by_run(of, splits))]
         for of in (score.auroc, score.precision)
     )
     return {
-        "mean_fold_auroc": round(score.average_folds(splits), 3),
-        "folds": {" ".join(k): round(v, 3) for k, v in score.folds.items()},
+        "mean_fold_auroc": round(score.average_groups(splits), 3),
+        "folds": {" ".join(k): round(v, 3) for k, v in score.groups.items()},
         "run_auroc": auroc,
         "run_average_precision": precision,
     }

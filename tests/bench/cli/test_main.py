@@ -143,7 +143,7 @@ def test_strategy_in_a_file_outside_the_repository(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from strategies.base import AtSteps, Integer, Strategy, Verdict\n"
+        "from strategies.base import AtSteps, Decision, Integer, Strategy\n"
         "class FirstLayers(Strategy):\n"
         "    'Freeze the first layers after one step.'\n"
         "    name = 'first_layers'\n"
@@ -151,7 +151,7 @@ def test_strategy_in_a_file_outside_the_repository(
         "    def stages(self):\n"
         "        return AtSteps(frozenset({1}))\n"
         "    def decide(self, view):\n"
-        "        return [Verdict(i, freeze=True) for i in view.active[: self.count]]\n"
+        "        return [Decision(i, freeze=True) for i in view.active[: self.count]]\n"
     )
     command = [*TINY, "--results", str(tmp_path), "--strategy", f"{file}:FirstLayers"]
     assert main([*command, "-o", "count=3"]) == 0

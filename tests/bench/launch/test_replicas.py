@@ -281,7 +281,7 @@ def test_two_machines_that_meet_execute_a_run_as_one_would(tmp_path: Path) -> No
 FATAL = """
 import os
 import signal
-from strategies.base import AtSteps, Strategy, Verdict
+from strategies.base import AtSteps, Decision, Strategy
 
 class Fatal(Strategy):
     name = "fatal"
@@ -290,7 +290,7 @@ class Fatal(Strategy):
     def decide(self, view):
         if os.environ.get("RANK") == "1":  # the second machine
             os.kill(os.getpid(), signal.SIGKILL)
-        return [Verdict(0, freeze=True)]
+        return [Decision(0, freeze=True)]
 """
 
 

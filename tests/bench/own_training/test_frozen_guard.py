@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.api import Freezing
 from bench.errors import UserError
-from strategies.base import Verdict, View
+from strategies.base import Decision, View
 from tests.support.small_training import find_differing
 from tests.support.tiny_loop import Scripted, TinyLoop, make_batch
 from tests.support.tiny_view import build_tiny_net
@@ -206,9 +206,9 @@ def test_a_model_whose_freezing_is_lost_trains_again() -> None:
 
 def test_a_constructor_that_fails_leaves_the_model_unfrozen() -> None:
     class Failing(Scripted):
-        def decide(self, view: View) -> Sequence[Verdict]:
+        def decide(self, view: View) -> Sequence[Decision]:
             if view.step == 0:
-                return [Verdict(0, freeze=True)]
+                return [Decision(0, freeze=True)]
             return []
 
         def learning_rates(self, view: View) -> Sequence[float]:

@@ -21,7 +21,7 @@ from tests.support.tiny_runs import make_tiny_spec
 
 SOURCE = """
 import numpy as np
-from strategies.base import Integer, PerEpoch, Strategy, Verdict
+from strategies.base import Integer, PerEpoch, Strategy, Decision
 
 class Mine(Strategy):
     name = "mine"
@@ -47,24 +47,24 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
 @pytest.mark.parametrize(
     ("method", "body", "said"),
     [
-        ("decide(self, view)", "return [0, 1]", r"decide\(\) returned 0; .*Verdict"),
-        ("decide(self, view)", "return None", r"decide\(\) returned None; .*Verdict"),
-        ("decide(self, view)", "return Verdict(0, True)", r"decide\(\) returned Verdict"),
-        ("decide(self, view)", "return [Verdict('conv1', True)]", r"returned Verdict.*conv1"),
-        ("decide(self, view)", "return [Verdict(-1, False)]", "returned layer -1; .* layers 0 to "),
-        ("decide(self, view)", "return [Verdict(999, False)]", "returned layer 999"),
-        ("decide(self, view)", "return [Verdict(0, True, None)]", r"decide\(\) returned Verdict"),
-        ("decide(self, view)", "return [Verdict(2, True), Verdict(2, False)]", "layer 2 twice"),
-        ("decide(self, view)", "return [Verdict(True, True)]", r"returned Verdict\(layer=True"),
-        ("decide(self, view)", "return np.array(0)", r"decide\(\) returned array\(0\); .*Verdict"),
-        ("decide(self, view)", "while True: yield Verdict(2, True)", "layer 2 twice"),
+        ("decide(self, view)", "return [0, 1]", r"decide\(\) returned 0; .*Decision"),
+        ("decide(self, view)", "return None", r"decide\(\) returned None; .*Decision"),
+        ("decide(self, view)", "return Decision(0, True)", r"decide\(\) returned Decision"),
+        ("decide(self, view)", "return [Decision('conv1', True)]", r"returned Decision.*conv1"),
+        ("decide(self, view)", "return [Decision(-1, False)]", "returned layer -1; .*layers 0 to"),
+        ("decide(self, view)", "return [Decision(999, False)]", "returned layer 999"),
+        ("decide(self, view)", "return [Decision(0, True, None)]", r"decide\(\) returned Decision"),
+        ("decide(self, view)", "return [Decision(2, True), Decision(2, False)]", "layer 2 twice"),
+        ("decide(self, view)", "return [Decision(True, True)]", r"returned Decision\(layer=True"),
+        ("decide(self, view)", "return np.array(0)", r"decide\(\) returned array\(0\); .*Decision"),
+        ("decide(self, view)", "while True: yield Decision(2, True)", "layer 2 twice"),
         (
             "decide(self, view)",
-            "return [Verdict(len(view.layers) - 1, True)]",
+            "return [Decision(len(view.layers) - 1, True)]",
             r"strategy Mine: decide\(\) freezes layer \d+ \(classifier\.6\), the head",
         ),
-        ("decide(self, view)", "return [Verdict(0, 'no')]", r"decide\(\) returned Verdict"),
-        ("decide(self, view)", "return [Verdict(0, True, 10**400)]", r"\(\) returned Verdict"),
+        ("decide(self, view)", "return [Decision(0, 'no')]", r"decide\(\) returned Decision"),
+        ("decide(self, view)", "return [Decision(0, True, 10**400)]", r"\(\) returned Decision"),
         ("trace(self)", "return [1]", r"trace\(\) returned \[1\]; .*dict of dense tensors"),
         ("trace(self)", "return {'a': 1}", r"trace\(\) returned {'a': 1}"),
         ("cost(self)", "return -1.0", r"cost\(\) returned -1"),
@@ -172,7 +172,7 @@ def test_a_strategy_file_that_raises_system_exit_is_rejected(tmp_path: Path) -> 
 
 
 def test_decide_may_be_a_generator(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
-    spec = spec_of("decide(self, view)", "yield Verdict(0, view.epoch < 2)")
+    spec = spec_of("decide(self, view)", "yield Decision(0, view.epoch < 2)")
     execute(spec, tmp_path / "results")
     lines = (RunFolder(tmp_path / "results", spec.id).path / "decisions.jsonl").read_text()
     decisions = [json.loads(line) for line in lines.splitlines()]

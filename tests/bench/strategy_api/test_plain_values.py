@@ -14,13 +14,13 @@ import torch
 from bench.errors import UserError
 from bench.strategy_api.cadence import AtSteps, Cadence, EverySteps
 from bench.strategy_api.output_checks import (
-    check_cadence,
-    check_cost,
     check_plain,
-    check_rates,
-    check_verdicts,
+    read_cadence,
+    read_cost,
+    read_decision_list,
+    read_rates,
 )
-from bench.strategy_api.strategy import Strategy, Verdict
+from bench.strategy_api.strategy import Decision, Strategy
 from bench.strategy_api.view import View
 from tests.support.tiny_loop import TinyLoop
 
@@ -43,9 +43,9 @@ class Alternating(Strategy):
     def stages(self) -> Cadence:
         return EverySteps(1)
 
-    def decide(self, view: View) -> Sequence[Verdict]:
+    def decide(self, view: View) -> Sequence[Decision]:
         freeze = view.step % 2 == 1
-        return [Verdict(type(self).make(i), freeze, torch.tensor(0.5)) for i in (0, 1)]  # type: ignore[arg-type]
+        return [Decision(type(self).make(i), freeze, torch.tensor(0.5)) for i in (0, 1)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("make", [int, torch.tensor, np.array, np.int64])
@@ -60,14 +60,14 @@ def test_layers_thaw_whatever_the_type_of_their_index(make: Callable[[Any], Any]
     assert {type(i) for i in frozen[0]} == {int}
 
 
-def test_verdicts_are_returned_as_values_of_python() -> None:
+def test_decisions_are_returned_as_values_of_python() -> None:
     given = [
-        Verdict(torch.tensor(1), np.bool_(True), np.float32(0.5), torch.tensor(2.0)),  # type: ignore[arg-type]
-        Verdict(np.array(0), torch.tensor(False)),  # type: ignore[arg-type]
+        Decision(torch.tensor(1), np.bool_(True), np.float32(0.5), torch.tensor(2.0)),  # type: ignore[arg-type]
+        Decision(np.array(0), torch.tensor(False)),  # type: ignore[arg-type]
     ]
     for answer in (given, tuple(given), (each for each in given), np.array(given, dtype=object)):
-        first, second = check_verdicts("mine", answer, layers=3)
-        assert first == Verdict(1, True, 0.5, 2.0)
+        first, second = read_decision_list("mine", answer, layers=3)
+        assert first == Decision(1, True, 0.5, 2.0)
         assert (second.layer, second.freeze) == (0, False)
         for each in (first, second):
             types = [type(value) for value in vars(each).values()]
@@ -76,8 +76,8 @@ def test_verdicts_are_returned_as_values_of_python() -> None:
 
 @pytest.mark.parametrize("layer", [True, torch.tensor(True), np.bool_(True), 1.0, "1"])
 def test_a_layer_must_be_a_whole_number(layer: Any) -> None:
-    with pytest.raises(UserError, match=r"decide\(\) returned Verdict\(layer=.*layers 0 to 2"):
-        check_verdicts("mine", [Verdict(layer, True)], layers=3)
+    with pytest.raises(UserError, match=r"decide\(\) returned Decision\(layer=.*layers 0 to 2"):
+        read_decision_list("mine", [Decision(layer, True)], layers=3)
 
 
 @pytest.mark.parametrize(
@@ -86,21 +86,21 @@ def test_a_layer_must_be_a_whole_number(layer: Any) -> None:
 )
 def test_at_steps_must_have_steps_that_can_be_due(steps: Any) -> None:
     with pytest.raises(UserError, match=r"^strategy mine: stages\(\) returned AtSteps.*AtSteps\(f"):
-        check_cadence("mine", "stages", AtSteps(steps))
+        read_cadence("mine", "stages", AtSteps(steps))
 
 
 @pytest.mark.parametrize(
     "steps", [frozenset(), {0, 3}, [3], (3,), range(2, 9), {np.int64(3)}, np.array([3]), {3.0}]
 )
 def test_other_sets_of_steps_stay_valid(steps: Any) -> None:
-    cadence = check_cadence("mine", "stages", AtSteps(steps))
+    cadence = read_cadence("mine", "stages", AtSteps(steps))
     assert bool(cadence.due(3, 10)) == (3 in list(steps))
     assert not cadence.due(1, 10)
 
 
 @pytest.mark.parametrize("make", [torch.tensor, np.array, tuple, iter])
 def test_learning_rates_may_have_any_type_of_sequence(make: Callable[[Any], Any]) -> None:
-    rates = check_rates("mine", make([0.5, 0.25, 0.0]), 3)
+    rates = read_rates("mine", make([0.5, 0.25, 0.0]), 3)
     assert rates == [0.5, 0.25, 0.0]
     assert {type(rate) for rate in rates} == {float}
 
@@ -114,7 +114,7 @@ def test_other_learning_rates_are_refused_in_one_line(answer: Any) -> None:
     with pytest.raises(
         UserError, match=r"learning_rates\(\) returned .*; .*3 finite numbers"
     ) as error:
-        check_rates("mine", answer, 3)
+        read_rates("mine", answer, 3)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500
 
@@ -122,8 +122,8 @@ def test_other_learning_rates_are_refused_in_one_line(answer: Any) -> None:
 @pytest.mark.parametrize("cost", [10**400, torch.ones(2), torch.tensor(1j), "much"])
 def test_a_cost_must_be_a_finite_number(cost: Any) -> None:
     with pytest.raises(UserError, match=r"cost\(\) returned .*FLOPs"):
-        check_cost("mine", cost)
-    assert check_cost("mine", torch.tensor(2.5)) == 2.5
+        read_cost("mine", cost)
+    assert read_cost("mine", torch.tensor(2.5)) == 2.5
 
 
 @pytest.mark.parametrize(

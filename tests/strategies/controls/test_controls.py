@@ -125,9 +125,9 @@ def test_random_costs_at_most_its_budget_and_at_least_98_percent_of_it(
         at_once = dict.fromkeys(range(len(costs) - 1), 0)
         assert compute_schedule_cost(view, at_once, 2000) > (1 - saving) * full
         return
-    spent = compute_schedule_cost(view, strategy._moments, 2000)
+    spent = compute_schedule_cost(view, strategy._freeze_at, 2000)
     assert (1 - saving) * full * 0.98 < spent <= (1 - saving) * full * (1 + 1e-9)
-    assert len(costs) - 1 not in strategy._moments
+    assert len(costs) - 1 not in strategy._freeze_at
 
 
 @given(steps=st.integers(1, 4000), samples=st.integers(1, 50), cost=st.integers(1, 10**9))
@@ -138,19 +138,19 @@ def test_rounding_does_not_drop_a_step_of_the_budget(steps: int, samples: int, c
     random = Random()
     view.total_steps = steps
     random.start(view)
-    assert random._moments == {}  # the budget equals the cost of full training
+    assert random._freeze_at == {}  # the budget equals the cost of full training
 
 
 def test_random_draws_depend_on_the_seed_and_the_task() -> None:
     """Draw anew for each task. The luck of a common draw would affect the mean over tasks."""
-    moments = []
+    freeze_steps = []
     for seed, data in ((0, "a"), (0, "a"), (1, "a"), (0, "b")):
         strategy = Random(saving=0.3)
         strategy.start(HandView([5] * 8, total_steps=500, seed=seed, task=("a model", data)))
-        moments.append(strategy._moments)
-    assert moments[0] == moments[1]
-    assert moments[1] != moments[2]
-    assert moments[1] != moments[3]
+        freeze_steps.append(strategy._freeze_at)
+    assert freeze_steps[0] == freeze_steps[1]
+    assert freeze_steps[1] != freeze_steps[2]
+    assert freeze_steps[1] != freeze_steps[3]
 
 
 @pytest.mark.parametrize("control", [Random, AtOnce, Prefix])
@@ -180,11 +180,11 @@ def test_at_once_freezes_at_the_latest_step_within_the_budget() -> None:
     full, frozen = view.flops.exact().total, view.flops.exact({0, 1}).total
     strategy = AtOnce(saving=0.2)
     strategy.start(view)
-    moment = strategy._moment
-    spent = [m * full + (100 - m) * frozen for m in (moment, moment + 1)]
+    (freeze_step,) = set(strategy._freeze_at.values())
+    spent = [m * full + (100 - m) * frozen for m in (freeze_step, freeze_step + 1)]
     assert spent[0] <= 80 * full < spent[1]
-    view.step = moment
-    assert strategy.stages().due(moment, 10)
+    view.step = freeze_step
+    assert strategy.stages().due(freeze_step, 10)
     assert {v.layer for v in strategy.decide(view) if v.freeze} == {0, 1}
     view.budget = 1.0
     with pytest.raises(UserError, match="cannot meet a budget"):
@@ -196,5 +196,4 @@ def test_at_once_never_freezes_if_the_budget_equals_full_training() -> None:
     view.budget = view.flops.exact().total * 100
     strategy = AtOnce()
     strategy.start(view)
-    view.step = 100
-    assert not strategy.decide(view)
+    assert not any(strategy.stages().due(step, 10) for step in range(101))

@@ -121,9 +121,9 @@ def test_everything_trains_if_the_limit_is_full_training() -> None:
     strategy.start(view)
     view.step, view.values = 1, {i: [np.full(2, 1.5)] for i in range(5)}
     view.probed = {i: [np.full(2, -1.0 - i)] for i in range(5)}
-    verdicts = strategy.decide(view)
-    assert not any(v.freeze for v in verdicts)
-    assert [v.score for v in verdicts] == pytest.approx([0.2, 0.4, 0.6, 0.8])  # the head has 1
+    decisions = strategy.decide(view)
+    assert not any(d.freeze for d in decisions)
+    assert [d.score for d in decisions] == pytest.approx([0.2, 0.4, 0.6, 0.8])  # the head has 1
 
 
 def test_the_choice_waits_until_a_step_moves_a_weight() -> None:

@@ -33,7 +33,7 @@ def end_epoch(strategy: PipeTransformer, view: HandView) -> set[int]:
     """
     view.step += 3
     assert strategy.stages().due(view.step, 3)
-    view.frozen |= {v.layer for v in strategy.decide(view) if v.freeze}
+    view.frozen |= {d.layer for d in strategy.decide(view) if d.freeze}
     frozen = {view.layers[i].block for i in view.frozen}
     assert view.frozen == {layer.index for layer in view.layers if layer.block in frozen}
     return frozen
@@ -109,9 +109,9 @@ def test_blocks_before_the_smallest_gradient_freeze() -> None:
     view.grads[5] = [[0.3, -0.4]]
     assert end_epoch(strategy, view) == {0, 1, 2, 3, 4}  # 4 + 2 = 6 > 5
     assert end_epoch(strategy, view) == {0, 1, 2, 3, 4}  # the smallest gradient is the next block's
-    verdicts = strategy.decide(view)
-    assert [v.score for v in verdicts] == pytest.approx([0.5, 3.0, 2.0])
-    assert {v.threshold for v in verdicts} == {verdicts[0].score}
+    decisions = strategy.decide(view)
+    assert [d.score for d in decisions] == pytest.approx([0.5, 3.0, 2.0])
+    assert {d.threshold for d in decisions} == {decisions[0].score}
 
 
 def test_a_block_without_gradients_is_not_compared() -> None:
@@ -124,8 +124,8 @@ def test_a_block_without_gradients_is_not_compared() -> None:
     view = Unused([1] * 5, steps_per_epoch=3, unused={1})
     view.grads = {i: [[9.0 - i]] for i in range(5)}
     assert end_epoch(PipeTransformer(), view) == {0, 1}  # the smallest gradient is that of block 3
-    verdicts = PipeTransformer().decide(Unused([1] * 3, unused={0}, grads={1: [[2.0]]}))
-    assert [v.score for v in verdicts] == pytest.approx([math.nan, 2.0], nan_ok=True)
+    decisions = PipeTransformer().decide(Unused([1] * 3, unused={0}, grads={1: [[2.0]]}))
+    assert [d.score for d in decisions] == pytest.approx([math.nan, 2.0], nan_ok=True)
     view.unused = set(range(5))
     assert end_epoch(PipeTransformer(), view) == {0, 1}
 

@@ -18,10 +18,10 @@ from strategies.representations.reference import Reference
 from strategies.representations.similarity import (
     compute_cka,
     compute_gram,
-    compute_linear_cka,
     estimate_hsic1,
 )
 from tests.support.hand_view import HandView
+from tests.support.linear_cka import compute_linear_cka
 from tests.support.tiny_view import build_tiny_net, build_tiny_view
 
 

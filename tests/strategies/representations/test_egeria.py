@@ -172,13 +172,13 @@ def train(strategy: Egeria, steps: int) -> tuple:
 
 
 def continue_training(view: object, strategy: Egeria, steps: int) -> list:
-    verdicts = []
+    decisions = []
     for _ in range(steps):
         train_a_step(view, view.step)
         strategy.observe(view)
         if strategy.stages().due(view.step, view.steps_per_epoch):
-            verdicts.append(strategy.decide(view))
-    return verdicts
+            decisions.append(strategy.decide(view))
+    return decisions
 
 
 def test_a_resumed_run_decides_alike() -> None:
@@ -192,7 +192,7 @@ def test_a_resumed_run_decides_alike() -> None:
     other.step, other.loss, other.frozen = view.step, view.loss, view.frozen
     expected = continue_training(view, whole, 40)
     assert continue_training(other, resumed, 40) == expected
-    assert any(verdict.freeze for stage in expected for verdict in stage)
+    assert any(decision.freeze for stage in expected for decision in stage)
     assert resumed.cost() == whole.cost() > 0
 
 

@@ -62,9 +62,9 @@ def test_a_layer_freezes_after_two_equal_measurements_and_not_before() -> None:
     strategy = SimFreeze()
     strategy.start(view)
     assert view.apply(strategy.decide(view)) == frozenset()
-    verdicts = strategy.decide(view)
-    assert [(v.layer, v.freeze, v.score) for v in verdicts] == [(0, True, 0.0), (1, True, 0.0)]
-    view.apply(verdicts)
+    decisions = strategy.decide(view)
+    assert [(d.layer, d.freeze, d.score) for d in decisions] == [(0, True, 0.0), (1, True, 0.0)]
+    view.apply(decisions)
     spent = strategy.cost()
     assert strategy.decide(view) == ()
     assert strategy.cost() == spent  # nothing is measured when all layers are frozen

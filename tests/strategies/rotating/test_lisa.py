@@ -45,9 +45,9 @@ def run(strategy: Lisa, view: HandView) -> dict[int, set[int]]:
     frozen = {}
     for step in range(view.total_steps):
         if strategy.stages().due(step, view.steps_per_epoch):
-            for verdict in strategy.decide(view):
-                change = view.frozen.union if verdict.freeze else view.frozen.difference
-                view.frozen = change({verdict.layer})
+            for decision in strategy.decide(view):
+                change = view.frozen.union if decision.freeze else view.frozen.difference
+                view.frozen = change({decision.layer})
             frozen[step] = set(view.frozen)
     return frozen
 

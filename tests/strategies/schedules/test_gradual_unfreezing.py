@@ -19,13 +19,13 @@ def train(view: HandView) -> list[set[int]]:
     for step in range(view.total_steps):
         view.step = step
         if strategy.stages().due(view.step, view.steps_per_epoch):
-            for verdict in strategy.decide(view):
-                if verdict.freeze:
+            for decision in strategy.decide(view):
+                if decision.freeze:
                     assert view.step == 0
-                    view.frozen |= {verdict.layer}
+                    view.frozen |= {decision.layer}
                 else:
-                    assert verdict.layer in view.frozen
-                    view.frozen -= {verdict.layer}
+                    assert decision.layer in view.frozen
+                    view.frozen -= {decision.layer}
         frozen.append(set(view.frozen))
     return frozen
 

@@ -16,19 +16,21 @@ from tests.support.hand_view import HandView
 
 def test_freeze_steps_are_spaced_by_a_power_from_t0_to_the_end() -> None:
     view = HandView([1, 1, 1, 1, 1], total_steps=100)
-    assert Linear(t0=0.5).moments(view, 100) == [50, 62, 75, 88, 100]
-    assert Linear(t0=0.0).moments(view, 100) == [0, 25, 50, 75, 100]
+    assert Linear(t0=0.5).compute_freeze_steps(view, 100) == [50, 62, 75, 88, 100]
+    assert Linear(t0=0.0).compute_freeze_steps(view, 100) == [0, 25, 50, 75, 100]
     # Squared: 0.5² = 0.25, 0.625² = 0.391, 0.75² = 0.5625, 0.875² = 0.766.
-    assert Linear(t0=0.5, spacing="squared").moments(view, 1000) == [250, 391, 562, 766, 1000]
+    squared = Linear(t0=0.5, spacing="squared")
+    assert squared.compute_freeze_steps(view, 1000) == [250, 391, 562, 766, 1000]
     # Cubic: each fraction is cubed: 0.5³ = 0.125, 0.625³ = 0.244, 0.75³ = 0.422, 0.875³ = 0.670.
-    assert Linear(t0=0.5, spacing="cubic").moments(view, 1000) == [125, 244, 422, 670, 1000]
+    cubic = Linear(t0=0.5, spacing="cubic")
+    assert cubic.compute_freeze_steps(view, 1000) == [125, 244, 422, 670, 1000]
 
 
 def test_a_head_alone_trains_until_the_end() -> None:
     view = HandView([7], total_steps=100, base_lr=0.1)
     strategy = Linear()
     strategy.start(view)
-    assert strategy.moments(view, 100) == [100]
+    assert strategy.compute_freeze_steps(view, 100) == [100]
     view.step = 75
     assert strategy.learning_rates(view) == pytest.approx([0.05 * (1 + math.cos(0.75 * math.pi))])
 
@@ -39,8 +41,8 @@ def test_learning_rates_follow_equation_6() -> None:
     strategy.start(view)
     view.step = 25
     rates = strategy.learning_rates(view)
-    for rate, moment in zip(rates, [50, 75, 100], strict=True):
-        assert rate == pytest.approx(0.5 * 0.1 * (1 + math.cos(math.pi * 25 / moment)))
+    for rate, freeze_step in zip(rates, [50, 75, 100], strict=True):
+        assert rate == pytest.approx(0.5 * 0.1 * (1 + math.cos(math.pi * 25 / freeze_step)))
     view.step = 50
     assert strategy.learning_rates(view)[0] == pytest.approx(0.0)
 
@@ -85,7 +87,7 @@ def test_decisions_and_rates_equal_the_rule(
     power = {"linear": 1, "squared": 2, "cubic": 3}[spacing]
     shares = [(t0 + (1 - t0) * Fraction(i, layers - 1)) ** power for i in range(layers)]
     assume(all((2 * share * steps) % 2 != 1 for share in shares))
-    moments = [round(share * steps) for share in shares]
+    freeze_steps = [round(share * steps) for share in shares]
     view = HandView([1] * layers, total_steps=steps, base_lr=0.1)
     strategy = Linear(t0=float(t0), spacing=spacing, scaled=scaled)
     strategy.start(view)
@@ -93,12 +95,12 @@ def test_decisions_and_rates_equal_the_rule(
         view.step = step
         if strategy.stages().due(step, 10):
             view.frozen |= {v.layer for v in strategy.decide(view) if v.freeze}
-        assert view.frozen == {i for i in range(layers - 1) if moments[i] <= step}
+        assert view.frozen == {i for i in range(layers - 1) if freeze_steps[i] <= step}
         rates = strategy.learning_rates(view)
-        for moment, rate in zip(moments, rates, strict=True):
-            if step < moment:
-                start = 0.1 * (steps / moment if scaled else 1)
-                annealed = start * (1 + math.cos(math.pi * step / moment)) / 2
+        for freeze_step, rate in zip(freeze_steps, rates, strict=True):
+            if step < freeze_step:
+                start = 0.1 * (steps / freeze_step if scaled else 1)
+                annealed = start * (1 + math.cos(math.pi * step / freeze_step)) / 2
                 assert rate == pytest.approx(annealed)
             else:
                 assert rate == pytest.approx(0)
@@ -117,8 +119,8 @@ def test_solved_number_of_steps_costs_the_budget_within_one_step(
     view.budget = (1 - saving) * full * 400
     strategy = Linear(t0=t0)
     view.total_steps = strategy.total_steps(view)
-    moments = dict(enumerate(strategy.moments(view, view.total_steps)[:-1]))
-    spent = compute_schedule_cost(view, moments, view.total_steps)
+    freeze_steps = dict(enumerate(strategy.compute_freeze_steps(view, view.total_steps)[:-1]))
+    spent = compute_schedule_cost(view, freeze_steps, view.total_steps)
     assert spent <= view.budget
     # With one more step of training, each freeze would come at most one step later.
     assert spent > view.budget - 2 * full * len(costs)

@@ -22,10 +22,10 @@ def run(strategy: Spfde, view: HandView) -> dict[int, int]:
     for step in range(view.total_steps + 1):
         view.step = step
         if strategy.stages().due(view.step, view.steps_per_epoch):
-            for verdict in strategy.decide(view):
-                assert verdict.freeze
-                assert verdict.layer not in frozen
-                frozen[verdict.layer] = view.step
+            for decision in strategy.decide(view):
+                assert decision.freeze
+                assert decision.layer not in frozen
+                frozen[decision.layer] = view.step
     return frozen
 
 
@@ -39,17 +39,17 @@ def restate(
     """
     count = blocks[-1] + 1
     for start in range(steps, -steps * count - 1, -1):
-        moments = []
+        freeze_steps = []
         for block in blocks[:-1]:
             exact = start + Fraction((block + 1) * (steps - start), count)
-            moments.append(max(0, round(exact)))
+            freeze_steps.append(max(0, round(exact)))
         spent = 0
         for step in range(steps):
-            first = sum(moment <= step for moment in moments)  # the first layer that trains
+            first = sum(own <= step for own in freeze_steps)  # the first layer that trains
             # Forward and weight gradients, and input gradients of the layers after the first one.
             spent += sum(costs) + sum(costs[first:]) + sum(costs[first + 1 :])
         if spent <= target:
-            return {i: moment for i, moment in enumerate(moments) if moment < steps}
+            return {i: own for i, own in enumerate(freeze_steps) if own < steps}
     return None
 
 
@@ -108,9 +108,9 @@ def test_intervals_are_equal_from_the_start_to_the_end_of_training() -> None:
     view.budget = compute_schedule_cost(view, {0: 60, 1: 70, 2: 80, 3: 90}, 100)
     assert run(Spfde(), view) == {0: 60, 1: 70, 2: 80, 3: 90}
     view.budget = compute_schedule_cost(view, {0: 0, 1: 0, 2: 25, 3: 62}, 100)  # start −87 or −88
-    moments = run(Spfde(), view)
-    assert moments[0] == moments[1] == 0
-    assert 0 < moments[2] < moments[3] < 100
+    freeze_steps = run(Spfde(), view)
+    assert freeze_steps[0] == freeze_steps[1] == 0
+    assert 0 < freeze_steps[2] < freeze_steps[3] < 100
 
 
 def test_what_it_cannot_do_is_refused() -> None:

@@ -19,10 +19,10 @@ def run(view: HandView) -> dict[int, int]:
     for step in range(view.total_steps + 1):
         view.step = step
         if strategy.stages().due(view.step, view.steps_per_epoch):
-            for verdict in strategy.decide(view):
-                assert verdict.freeze
-                assert verdict.layer not in frozen
-                frozen[verdict.layer] = view.step
+            for decision in strategy.decide(view):
+                assert decision.freeze
+                assert decision.layer not in frozen
+                frozen[decision.layer] = view.step
     return frozen
 
 
@@ -45,8 +45,8 @@ def test_decisions_equal_the_rule(sizes: list[int], steps: int) -> None:
         end = (block + 1) * steps
         below = end // count
         over = 2 * (end - below * count) - count  # positive if the nearest step is the next one
-        moment = below + (over > 0 or (over == 0 and below % 2 == 1))
-        expected |= {i: moment for i, own in enumerate(blocks) if own == block}
+        freeze_step = below + (over > 0 or (over == 0 and below % 2 == 1))
+        expected |= {i: freeze_step for i, own in enumerate(blocks) if own == block}
     assert run(HandView([1] * len(blocks), blocks=blocks, total_steps=steps)) == expected
 
 

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.errors import UserError
-from strategies.smartfrz.features import FEATURES, Moment
+from strategies.smartfrz.features import FEATURES, SchedulePosition
 from strategies.smartfrz.history import SnapshotRing
-from strategies.smartfrz.predictor import Predictor, count_judging_flops
+from strategies.smartfrz.predictor import Predictor, count_prediction_flops
 from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
 from strategies.smartfrz.tailoring import Tailor, draw_indices
 
@@ -90,7 +90,7 @@ def test_the_network_on_1024_weights_has_the_size_and_cost_of_the_paper() -> Non
     assert sum(p.numel() for p in Predictor(1024).parameters()) == 1_037_122
     # One prediction over 30 snapshots, with a query for the newest only, takes 0.042 GFLOPs. The
     # paper's 0.12 GFLOPs do not follow from its layer sizes.
-    assert count_judging_flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
+    assert count_prediction_flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
 
 
 def test_a_masked_history_scores_like_a_truncated_history() -> None:
@@ -130,11 +130,11 @@ def fill_ring(entries: list[torch.Tensor], window: int = 30) -> SnapshotRing:
 @pytest.mark.parametrize("name", [n for n in FEATURES if n != "raw"])
 def test_features_do_not_depend_on_scale_or_order_of_weights(name: str) -> None:
     entries = list(torch.randn(20, 3, 64, generator=make_generator()).cumsum(0).unbind())
-    token = FEATURES[name].token(fill_ring(entries), Moment(0.3, 0.7))
+    token = FEATURES[name].token(fill_ring(entries), SchedulePosition(0.3, 0.7))
     assert token.shape == (3, FEATURES[name].width(64))
     order = torch.randperm(64, generator=make_generator(1))
     changed = [7.0 * entry[:, order] for entry in entries]
-    same = FEATURES[name].token(fill_ring(changed), Moment(0.3, 0.7))
+    same = FEATURES[name].token(fill_ring(changed), SchedulePosition(0.3, 0.7))
     torch.testing.assert_close(same, token, rtol=1e-4, atol=1e-4)
 
 
@@ -142,7 +142,7 @@ def test_features_do_not_depend_on_scale_or_order_of_weights(name: str) -> None:
 def test_tokens_are_finite_for_one_snapshot_and_for_constant_weights(name: str) -> None:
     still = torch.ones(3, 64)
     for entries in ([still], [still] * 5):
-        assert FEATURES[name].token(fill_ring(entries), Moment(0.0, 1.0)).isfinite().all()
+        assert FEATURES[name].token(fill_ring(entries), SchedulePosition(0.0, 1.0)).isfinite().all()
 
 
 def test_travel_and_upstream_equal_manual_calculation() -> None:
@@ -151,14 +151,14 @@ def test_travel_and_upstream_equal_manual_calculation() -> None:
     start = torch.tensor([[1.0, -1.0, 1.0, -1.0]]).repeat(2, 1)
     step = torch.tensor([[1.0], [0.1]])
     entries = [start + i * step for i in range(3)]
-    travelled = FEATURES["travel"].token(fill_ring(entries), Moment(0, 1))
+    travelled = FEATURES["travel"].token(fill_ring(entries), SchedulePosition(0, 1))
     # Horizons 1 and 2, then 4, 8 and 16, which are limited to the 2 earlier snapshots.
     expected = torch.tensor(
         [[0.0, 0.301, 0.301, 0.301, 0.301], [-1, -0.699, -0.699, -0.699, -0.699]]
     )
     torch.testing.assert_close(travelled[:, :5], expected, atol=1e-3, rtol=0)
     assert travelled[:, 5].tolist() == pytest.approx([1, 1])  # the last two steps are equal
-    up = FEATURES["upstream"].token(fill_ring(entries), Moment(0, 1))
+    up = FEATURES["upstream"].token(fill_ring(entries), SchedulePosition(0, 1))
     assert (10 ** up[:, 0]).tolist() == pytest.approx([1, 1.1], rel=1e-3)
     assert (10 ** up[:, 1]).tolist() == pytest.approx([2, 2.2], rel=1e-3)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from bench.errors import UserError
-from bench.strategy_api.strategy import Verdict
+from bench.strategy_api.strategy import Decision
 from bench.strategy_api.view import View
 from strategies.smartfrz.features import FEATURES
-from strategies.smartfrz.predictor import Predictor, count_judging_flops
+from strategies.smartfrz.predictor import Predictor, count_prediction_flops
 from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
 from strategies.smartfrz.strategy import SmartFRZ
 from strategies.smartfrz.training.corpus import make_tokens
@@ -75,16 +75,16 @@ def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> lis
 
 
 def compute_probabilities(
-    path: Path, snapshots: list[list[torch.Tensor]], moments: list[tuple[float, float]]
+    path: Path, snapshots: list[list[torch.Tensor]], positions: list[tuple[float, float]]
 ) -> list[list[float]]:
     """Return P(freeze) of each layer after each snapshot, computed in one batch of all windows.
 
-    moments: progress and relative learning rate (lr / base_lr) at each snapshot.
+    positions: progress and relative learning rate (lr / base_lr) at each snapshot.
     """
     trace = {
         "snapshots": torch.stack([torch.stack(s) for s in snapshots]),
-        "progress": torch.tensor([m[0] for m in moments]),
-        "rate": torch.tensor([m[1] for m in moments]),
+        "progress": torch.tensor([p[0] for p in positions]),
+        "rate": torch.tensor([p[1] for p in positions]),
     }
     tokens, _ = make_tokens(trace, "cascade", OPTIONS["window"])
     width, count = OPTIONS["window"], len(tokens)
@@ -121,12 +121,12 @@ def test_decisions_equal_those_computed_from_the_whole_history(
     view = dataclasses.replace(shared)
     strategy = start_strategy(view, warmup=0.0)
     taken: list[list[torch.Tensor]] = []
-    moments: list[tuple[float, float]] = []
-    decided: list[tuple[int, frozenset[int], list[Verdict]]] = []
+    positions: list[tuple[float, float]] = []
+    decided: list[tuple[int, frozenset[int], list[Decision]]] = []
 
     def take() -> None:
         rate = view.lr / view.base_lr if view.step else 1.0
-        moments.append((view.step / view.total_steps, rate))
+        positions.append((view.step / view.total_steps, rate))
         taken.append(
             [
                 view.weights(i)[0].flatten()[strategy._history._tailor.indices[i]].clone()
@@ -144,13 +144,13 @@ def test_decisions_equal_those_computed_from_the_whole_history(
             view.frozen = frozenset({0})
         if view.step % stage == 0:
             decided.append((len(taken), view.frozen, list(strategy.decide(view))))
-    found = compute_probabilities(shared.artifacts["predictor"], taken, moments)
-    for count, frozen, verdicts in decided:
+    found = compute_probabilities(shared.artifacts["predictor"], taken, positions)
+    for count, frozen, decisions in decided:
         expected = {i: p for i, p in enumerate(found[count - 1]) if i not in frozen}
-        assert {v.layer: v.score for v in verdicts} == pytest.approx(expected, abs=1e-5)
-        for verdict in verdicts:
-            p = expected[verdict.layer]
-            assert verdict.freeze == (p >= 0.5) or abs(p - 0.5) < 1e-5
+        assert {d.layer: d.score for d in decisions} == pytest.approx(expected, abs=1e-5)
+        for decision in decisions:
+            p = expected[decision.layer]
+            assert decision.freeze == (p >= 0.5) or abs(p - 0.5) < 1e-5
 
 
 def test_layers_freeze_at_the_threshold_and_the_head_gets_no_decision(view: View) -> None:
@@ -186,7 +186,7 @@ def test_freezing_a_later_layer_does_not_change_the_score_of_an_earlier_one(view
     assert strategy.decide(view) == ()
 
 
-def test_there_are_no_decisions_during_the_warm_up(view: View) -> None:
+def test_there_are_no_decisions_in_the_epochs_of_the_option_warmup(view: View) -> None:
     stages = run(view, start_strategy(view, warmup=1.5), 20)
     assert [bool(decisions) for decisions in stages] == [False, False, True, True]
 
@@ -216,7 +216,7 @@ def test_cost_counts_the_encoding_of_each_token_once(view: View) -> None:
     run(view, strategy, 10)  # stages after 5 and 10 steps, with 3 new tokens each
     width = FEATURES["cascade"].width(16)
     assert strategy.cost() == 2 * (
-        count_judging_flops(width, 3, 3) + count_judging_flops(width, 6, 3)
+        count_prediction_flops(width, 3, 3) + count_prediction_flops(width, 6, 3)
     )
 
 

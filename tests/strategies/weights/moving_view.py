@@ -37,8 +37,8 @@ class MovingView(HandView):
                 if layer not in self.frozen:
                     tensor += self.speed[layer] * change
 
-    def apply(self, verdicts: list) -> None:
+    def apply(self, decisions: list) -> None:
         """Freeze and thaw layers."""
-        for verdict in verdicts:
-            change = self.frozen.union if verdict.freeze else self.frozen.difference
-            self.frozen = change({verdict.layer})
+        for decision in decisions:
+            change = self.frozen.union if decision.freeze else self.frozen.difference
+            self.frozen = change({decision.layer})

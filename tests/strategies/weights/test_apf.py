@@ -84,10 +84,10 @@ def test_decisions_equal_the_rule(
         expected, margin = rule.end_round(view)
         if margin < 1e-4:  # float32 and float64 may judge such a P differently
             return
-        verdicts = strategy.decide(view)
-        assert {v.layer for v in verdicts if v.freeze} == expected, step
-        assert {v.layer for v in verdicts} == set(range(layers - 1))
-        view.apply(verdicts)
+        decisions = strategy.decide(view)
+        assert {d.layer for d in decisions if d.freeze} == expected, step
+        assert {d.layer for d in decisions} == set(range(layers - 1))
+        view.apply(decisions)
         if step == 10 * interval:  # go on from the state, as a resumed run does
             resumed = APF(interval=interval, alpha=alpha, threshold=threshold)
             resumed.start(view)

@@ -47,9 +47,9 @@ def test_decisions_equal_the_rule(layers: int, share: float, steps: int, seed: i
         ranked = sorted(range(layers - 1), key=lambda layer: moved[layer])
         expected = set(ranked[: int(share * (layers - 1))])
         assert strategy.stages().due(step, 10)
-        verdicts = strategy.decide(view)
-        assert {v.layer for v in verdicts if v.freeze} == expected, step
-        view.apply(verdicts)
+        decisions = strategy.decide(view)
+        assert {d.layer for d in decisions if d.freeze} == expected, step
+        view.apply(decisions)
         if step == steps // 2:  # go on from the state, as a resumed run does
             resumed = SlimFit(share=share)
             resumed.start(view)
@@ -100,9 +100,9 @@ def test_a_layer_that_did_not_move_at_first_trains_on() -> None:
     for _ in range(4):
         view.move()
         strategy.observe(view)
-        verdicts = strategy.decide(view)
-        frozen += [v.layer for v in verdicts if v.freeze]
-        view.apply(verdicts)
+        decisions = strategy.decide(view)
+        frozen += [d.layer for d in decisions if d.freeze]
+        view.apply(decisions)
     assert len(frozen) == 4
     assert 0 not in frozen
 

@@ -18,37 +18,37 @@ from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 from tests.support.paths import ROOT
 
-PROBES = torch.linspace(0, 1, 11, dtype=torch.float64)
+TIMES = torch.linspace(0, 1, 11, dtype=torch.float64)
 # The CKA of layer 0 is constant from 0.3 on, that of layer 1 from 0.7 on.
-CURVE = torch.stack([(PROBES / c).clamp(max=1) for c in (0.3, 0.7)], dim=1)
+CURVE = torch.stack([(TIMES / c).clamp(max=1) for c in (0.3, 0.7)], dim=1)
 RULE = Rule("stable", k=2, epsilon=0.05)
 
 
 def test_wrong_freezing_is_the_layer_time_of_freezes_before_convergence() -> None:
-    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.5, 0.8])) == 0
-    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.2, 0.8])) == pytest.approx(
+    assert measure_wrong_freezing(RULE, CURVE, TIMES, torch.tensor([0.5, 0.8])) == 0
+    assert measure_wrong_freezing(RULE, CURVE, TIMES, torch.tensor([0.2, 0.8])) == pytest.approx(
         0.4
     )
-    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.45, 0.5])) == pytest.approx(
+    assert measure_wrong_freezing(RULE, CURVE, TIMES, torch.tensor([0.45, 0.5])) == pytest.approx(
         0.25
     )
-    assert measure_wrong_freezing(None, CURVE, PROBES, torch.tensor([0.5, 1.0])) == pytest.approx(
+    assert measure_wrong_freezing(None, CURVE, TIMES, torch.tensor([0.5, 1.0])) == pytest.approx(
         0.25
     )
 
 
 def test_a_layer_that_never_freezes_is_never_wrong() -> None:
-    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([1.0, 1.0])) == 0
+    assert measure_wrong_freezing(RULE, CURVE, TIMES, torch.tensor([1.0, 1.0])) == 0
 
 
 def test_the_rule_that_explains_the_lost_accuracy_ranks_first() -> None:
     draws = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
     truth = Rule("stable", k=2, epsilon=0.01)
-    curves = {("a", "x"): (CURVE, PROBES), ("b", "x"): (CURVE, PROBES)}
+    curves = {("a", "x"): (CURVE, TIMES), ("b", "x"): (CURVE, TIMES)}
     harmed = [
-        FreezeHarm(pair, 10 * measure_wrong_freezing(truth, CURVE, PROBES, moments), moments)
+        FreezeHarm(pair, 10 * measure_wrong_freezing(truth, CURVE, TIMES, times), times)
         for pair in curves
-        for moments in draws
+        for times in draws
     ]
     rows = rank_rules(harmed, curves)
     best = {name for name, rho, _, _ in rows if rho == pytest.approx(1)}
@@ -69,7 +69,7 @@ def test_lost_accuracy_and_freeze_steps_are_read_from_results(tmp_path: Path) ->
     harmed = label_study.read_harmed(sweep, tmp_path)
     assert len(harmed) == 16
     assert {h.lost for h in harmed} == {1.5}
-    assert harmed[0].moments.tolist() == [0.25, 1.0]
+    assert harmed[0].freeze_times.tolist() == [0.25, 1.0]
     RunFolder(tmp_path, sweep.entries[0].spec.id).remove("result.json")
     with pytest.raises(UserError, match="no accuracy"):
         label_study.read_harmed(sweep, tmp_path)

@@ -65,7 +65,7 @@ def test_scores_equal_manual_calculation(trained: Trained) -> None:
     recordings = [make_recording(f"run{i}", "vgg", "digits", seed=i) for i in range(2)]
     rows = score_recordings(trained, recordings, ["vgg11", "vgg11"], [0, 1])
     for i, row in enumerate(rows):
-        alone = build_histories([recordings[i]], "travel", 12, Rule(**RULE), warmup=0.1)
+        alone = build_histories([recordings[i]], "travel", 12, Rule(**RULE), unlabelled_share=0.1)
         p = predict_probabilities(trained.network, alone, 12)
         label = alone.label[alone.known]
         assert (row["run"], row["seed"], row["labels"]) == (f"run{i}", i, len(label))

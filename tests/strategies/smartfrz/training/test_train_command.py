@@ -11,11 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bench.cli.main import main
-from bench.cli.predictor_choice import LABELS, TRAINING
+from bench.cli.predictor.config import LABELS, SETTINGS, TRAINING
 from bench.planning.sweep import load_sweep
 from bench.results.run_folder import RunFolder
 from reports.publishing.from_sweep import describe_profile
-from strategies.smartfrz.predictor_file import RECIPES, find_predictor, load_predictor
+from strategies.smartfrz.predictor_file import SHIPPED_FEATURES, find_predictor, load_predictor
 from strategies.smartfrz.training.train_predictor import PredictorConfig
 from tests.support.paths import ROOT
 from tests.support.recordings import make_recording
@@ -120,7 +120,7 @@ def test_options_of_the_training_never_replace_the_shipped_file(
         (["--estimator", "debiased"], "estimator = 'debiased' is not valid"),
         (["--k", "1"], "k = '1' is not valid; give a whole number from 2"),
         (["--epsilon", "1e-9"], "0 of 64 labels are 'converged'"),
-        (["--k", "11", "--label-warmup", "1", "--smooth", "2"], "labels are 'converged'"),
+        (["--k", "11", "--unlabelled-share", "1", "--smooth", "2"], "labels are 'converged'"),
     ],
 )
 def test_bad_options_of_the_training_give_one_line(
@@ -158,10 +158,10 @@ def test_bad_arguments_are_refused_before_the_first_run(
     given: list[str],
     reason: str,
 ) -> None:
-    def launch(*_: object) -> None:
+    def launch(*_: object, **__: object) -> None:
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr("bench.cli.predictor._make", launch)
+    monkeypatch.setattr("bench.launch.launch.launch_all", launch)
     (tmp_path / "made.toml").touch()
     out = ["--out", str(tmp_path / "p.safetensors")]
     given = [word.replace("{folder}", str(tmp_path)) for word in given]
@@ -184,7 +184,7 @@ def test_the_file_names_the_decision_that_was_used(command: list[str], tmp_path:
     assert (facts["decision"], facts["threshold"], facts["scores"]) == ("argmax", 0.5, {})
 
 
-@pytest.mark.parametrize("given", [["--label-warmup", "1"], ["--epsilon", "2"]])
+@pytest.mark.parametrize("given", [["--unlabelled-share", "1"], ["--epsilon", "2"]])
 def test_an_evaluation_without_both_labels_gives_one_line(
     command: list[str], capsys: pytest.CaptureFixture[str], given: list[str]
 ) -> None:
@@ -195,16 +195,14 @@ def test_an_evaluation_without_both_labels_gives_one_line(
 
 
 def test_the_defaults_of_the_command_are_those_of_the_shipped_predictor() -> None:
-    choice = PredictorConfig()
-    names = {"rule": "kind"}
-    for name, option in {**TRAINING, **LABELS}.items():
-        if name in ("decision", "label_warmup"):
-            expected = {"decision": choice.decision, "label_warmup": choice.warmup}[name]
-        else:
-            owner = choice.recipe if name in TRAINING else choice.rule
-            expected = getattr(owner, names.get(name, name))
-        expected = {True: "yes", False: "no"}[expected] if name == "standardise" else expected
-        assert option.default == expected, name
+    config = PredictorConfig()
+    owners = ((TRAINING, config.training), (LABELS, config.rule), (SETTINGS, config))
+    for options, owner in owners:
+        for name, option in options.items():
+            expected = getattr(owner, "kind" if name == "rule" else name)
+            if name == "standardise":
+                expected = {True: "yes", False: "no"}[expected]
+            assert option.default == expected, name
 
 
 def test_the_published_predictor_has_a_file_of_its_own(tmp_path: Path) -> None:
@@ -213,8 +211,8 @@ def test_the_published_predictor_has_a_file_of_its_own(tmp_path: Path) -> None:
     )
     names = {
         find_predictor("laptop", features, 30, 1024, recipe=recipe).name
-        for recipe in RECIPES
-        for features in RECIPES.values()
+        for recipe in SHIPPED_FEATURES
+        for features in SHIPPED_FEATURES.values()
     }
     assert len(names) == 4
 

@@ -17,8 +17,7 @@ from strategies.smartfrz.training.calibration import (
     compute_reliability,
 )
 from strategies.smartfrz.training.corpus import Histories, build_histories
-from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
-from strategies.smartfrz.training.folds import make_folds
+from strategies.smartfrz.training.fit import PredictorTraining, fit_predictor, predict_probabilities
 from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
@@ -26,6 +25,7 @@ from strategies.smartfrz.training.held_out import (
     format_scores,
     score_held_out,
 )
+from strategies.smartfrz.training.held_out_groups import make_groups
 from strategies.smartfrz.training.labels import Rule
 from tests.support.recordings import make_recording
 
@@ -61,9 +61,9 @@ def test_a_missing_cka_value_gives_no_label() -> None:
 
 def test_a_rule_selects_the_estimator_and_the_ends_of_epochs() -> None:
     trace = {"cka": CURVE, "cka_biased": CURVE / 2, "probes": torch.linspace(0, 1, 5)}
-    curve, probes = Rule(estimator="biased", every=2).select(trace)
+    curve, times = Rule(estimator="biased", every=2).select(trace)
     assert torch.equal(curve, CURVE[[0, 2, 4]] / 2)
-    assert probes.tolist() == [0, 0.5, 1]
+    assert times.tolist() == [0, 0.5, 1]
     assert torch.equal(Rule().select(trace)[0], CURVE)
 
 
@@ -75,16 +75,16 @@ def corpus() -> Histories:
         for t in range(2)
         for s in range(2)
     ]
-    return build_histories(runs, "travel", 12, Rule(k=3, epsilon=0.02), warmup=0.1)
+    return build_histories(runs, "travel", 12, Rule(k=3, epsilon=0.02), unlabelled_share=0.1)
 
 
-RECIPE = PredictorRecipe(window=12, epochs=12, batch=8)
+TRAINING = PredictorTraining(window=12, epochs=12, batch=8)
 
 
 def test_each_labelled_moment_uses_the_snapshot_taken_at_that_moment(corpus: Histories) -> None:
     assert corpus.tokens.shape == (32, 31, 9)
     assert corpus.newest[0].tolist() == list(range(0, 31, 3))
-    assert not corpus.known[:, :2].any()  # because of k = 3 values and the warm-up
+    assert not corpus.known[:, :2].any()  # k = 3 values, and the share without labels
     assert corpus.known[:, 2:].all()
     window = corpus.mask_windows(12)[0]
     assert window.sum(1).tolist() == [min(12, 1 + i) for i in range(0, 31, 3)]
@@ -92,7 +92,7 @@ def test_each_labelled_moment_uses_the_snapshot_taken_at_that_moment(corpus: His
 
 
 def test_a_moment_of_a_history_scores_as_its_window_alone(corpus: Histories) -> None:
-    network = fit_predictor(corpus, PredictorRecipe(window=12, epochs=1, batch=8))
+    network = fit_predictor(corpus, PredictorTraining(window=12, epochs=1, batch=8))
     whole = predict_probabilities(network, corpus, 12)
     with torch.no_grad():
         window = corpus.tokens[:, 15 - 11 : 15 + 1]
@@ -102,17 +102,17 @@ def test_a_moment_of_a_history_scores_as_its_window_alone(corpus: Histories) -> 
 
 def test_training_is_repeatable_and_beats_progress_alone(corpus: Histories) -> None:
     torch.manual_seed(5)
-    network = fit_predictor(corpus, RECIPE)
+    network = fit_predictor(corpus, TRAINING)
     torch.manual_seed(6)  # the random state of the caller must not matter
-    again = fit_predictor(corpus, RECIPE)
+    again = fit_predictor(corpus, TRAINING)
     for key, value in network.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
-    scores = score_held_out(corpus, RECIPE, ["predictor", "progress alone"])
-    assert scores["predictor"].average_folds() > 0.95 > scores["progress alone"].average_folds()
+    scores = score_held_out(corpus, TRAINING, ["predictor", "progress alone"])
+    assert scores["predictor"].average_groups() > 0.95 > scores["progress alone"].average_groups()
     mean, half = compare_scores(scores["predictor"], scores["progress alone"])
     assert mean - half > 0
     assert "progress alone" in format_scores(scores)
-    assert set(scores["predictor"].folds) == {
+    assert set(scores["predictor"].groups) == {
         ("family", "family0"),
         ("family", "family1"),
         ("task", "task0"),
@@ -127,8 +127,8 @@ def test_plain_sgd_with_momentum_equals_manual_calculation(corpus: Histories) ->
     """
     count, lr = len(corpus.tokens), 0.5
     plain = {"window": 12, "batch": count, "optimizer": "sgd", "weight_decay": 0.0}
-    recipe = PredictorRecipe(**plain, lr=lr, schedule="constant", clip=0.0, standardise=False)
-    start, one, two = (fit_predictor(corpus, replace(recipe, epochs=n)) for n in (0, 1, 2))
+    training = PredictorTraining(**plain, lr=lr, schedule="constant", clip=0.0, standardise=False)
+    start, one, two = (fit_predictor(corpus, replace(training, epochs=n)) for n in (0, 1, 2))
     first, second = (compute_gradients(network, corpus) for network in (start, one))
     assert sum(float(g.norm()) ** 2 for g in first.values()) > 0.01
     for name, w in start.named_parameters():
@@ -137,7 +137,7 @@ def test_plain_sgd_with_momentum_equals_manual_calculation(corpus: Histories) ->
         w = w - lr * (0.9 * first[name] + second[name])
         torch.testing.assert_close(dict(two.named_parameters())[name], w)
     assert torch.equal(one.shift, torch.zeros(9))  # tokens are not standardised
-    clipped = fit_predictor(corpus, replace(recipe, epochs=1, clip=1e-3))
+    clipped = fit_predictor(corpus, replace(training, epochs=1, clip=1e-3))
     moved = [a - b for a, b in zip(clipped.parameters(), start.parameters(), strict=True)]
     assert math.hypot(*(float(m.norm()) for m in moved)) == pytest.approx(lr * 1e-3, rel=1e-2)
 
@@ -153,7 +153,7 @@ def compute_gradients(network: Predictor, corpus: Histories) -> dict[str, torch.
 
 
 def test_a_diverged_training_and_batches_without_labels(corpus: Histories) -> None:
-    wild = PredictorRecipe(
+    wild = PredictorTraining(
         window=12, epochs=3, batch=8, optimizer="sgd", lr=1e6, schedule="constant", clip=0.0
     )
     with pytest.raises(UserError, match=r"diverged with sgd at lr 1e\+06; give a smaller --lr"):
@@ -161,24 +161,24 @@ def test_a_diverged_training_and_batches_without_labels(corpus: Histories) -> No
     known = corpus.known.clone()
     known[4:] = False
     few = replace(corpus, known=known)  # most batches have no label
-    network = fit_predictor(few, PredictorRecipe(window=12, epochs=1, batch=4))
+    network = fit_predictor(few, PredictorTraining(window=12, epochs=1, batch=4))
     assert predict_probabilities(network, few, 12).isfinite().all()
 
 
-def test_the_text_of_a_recipe_names_only_new_values() -> None:
-    assert PredictorRecipe().identity().endswith("standardise=True, seed=0)")
-    assert PredictorRecipe(clip=0.0).identity().endswith("seed=0, clip=0.0)")
+def test_the_identity_of_a_training_names_only_new_values() -> None:
+    assert PredictorTraining().identity().endswith("standardise=True, seed=0)")
+    assert PredictorTraining(clip=0.0).identity().endswith("seed=0, clip=0.0)")
 
 
 @pytest.mark.parametrize("split", ["run", "family", "task", "both"])
 def test_each_run_is_held_out_once_and_its_family_and_task_are_not_fitted(
     corpus: Histories, split: str
 ) -> None:
-    parts = make_folds(corpus.origins, split)
-    assert sorted(i for fold in parts for i in fold.held) == list(range(len(corpus.origins)))
-    for fold in parts:
-        assert fold.fit
-        held, fitted = ([corpus.origins[i] for i in part] for part in (fold.held, fold.fit))
+    parts = make_groups(corpus.origins, split)
+    assert sorted(i for group in parts for i in group.held) == list(range(len(corpus.origins)))
+    for group in parts:
+        assert group.fit
+        held, fitted = ([corpus.origins[i] for i in part] for part in (group.held, group.fit))
         assert not {o.run for o in held} & {o.run for o in fitted}
         if split in ("family", "both"):
             assert not {o.family for o in held} & {o.family for o in fitted}
@@ -195,26 +195,28 @@ def test_reliability_and_calibration_error_equal_manual_calculation(corpus: Hist
     assert compute_calibration_error(bins) == pytest.approx(0.35 * (1 - share) + 0.05 * share)
 
 
-def test_an_interrupted_study_resumes_from_its_saved_rows(tmp_path: Path) -> None:
+def test_an_interrupted_study_resumes_from_its_saved_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [
         make_recording(f"{f}{t}", f"family{f}", f"task{t}", 10 * f + t)
         for f in range(2)
         for t in range(2)
     ]
-    kept, printed = tmp_path / "study.csv", []
-    recipe = PredictorRecipe(window=12, epochs=1, batch=8)
+    kept = tmp_path / "study.csv"
+    training = PredictorTraining(window=12, epochs=1, batch=8)
     rules = {"stable": Rule(k=3, epsilon=0.02)}
-    first = run_study(runs, recipe, 0.1, kept, ["travel"], rules, printed.append)
+    first = run_study(runs, training, 0.1, kept, ["travel"], rules)
     assert len(first) == 4
-    more = run_study(runs, recipe, 0.1, kept, ["travel", "upstream"], rules, printed.append)
+    more = run_study(runs, training, 0.1, kept, ["travel", "upstream"], rules)
     assert more[:4] == first
     assert [row["features"] for row in more[4:]] == ["upstream"]
-    assert len(printed) == 2
-    fewer = run_study(runs[:3], recipe, 0.1, kept, ["travel"], rules, printed.append)
-    assert len(printed) == 3  # rows of another corpus are not reused
+    assert capsys.readouterr().out.count("\n") == 2
+    fewer = run_study(runs[:3], training, 0.1, kept, ["travel"], rules)
+    assert capsys.readouterr().out.count("\n") == 1  # rows of another corpus are not reused
     assert {row["corpus"] for row in fewer}.isdisjoint(row["corpus"] for row in more)
-    assert run_study(runs, recipe, 0.1, kept, ["travel"], rules, printed.append) == more
-    assert len(printed) == 3
+    assert run_study(runs, training, 0.1, kept, ["travel"], rules) == more
+    assert not capsys.readouterr().out
 
 
 def test_the_threshold_rises_until_few_freezes_are_wrong(corpus: Histories) -> None:

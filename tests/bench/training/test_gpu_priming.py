@@ -1,4 +1,4 @@
-"""Tests of the process warm-up, which takes complete training steps and does not change the run."""
+"""Tests of GPU priming, which takes complete training steps and does not change the run."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from bench.training import loop
+from bench.training.gpu_priming import STEPS, prime_gpu
 from bench.training.optimizer import build_optimizer
-from bench.training.warm_up import STEPS, warm_up
 from tests.support.small_models import FAMILIES
 from tests.support.small_training import Training
 from tests.support.tiny_runs import execute_run, load_essence, load_weights, make_tiny_spec
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_warm_up_changes_neither_the_model_nor_the_random_streams(family: Any) -> None:
+def test_priming_changes_neither_the_model_nor_the_random_streams(family: Any) -> None:
     training, made_for, steps = Training(family), [], []
 
     def optimizer_of(model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -30,7 +30,7 @@ def test_warm_up_changes_neither_the_model_nor_the_random_streams(family: Any) -
     training.freezer.freeze([0])
     before = {name: t.clone() for name, t in training.model.state_dict().items()}
     stream = torch.random.get_rng_state()
-    warm_up(training.model, optimizer_of, family.inputs(3), nullcontext)
+    prime_gpu(training.model, optimizer_of, family.inputs(3), nullcontext)
     assert len(steps) == STEPS
     assert torch.equal(torch.random.get_rng_state(), stream)
     for name, tensor in training.model.state_dict().items():
@@ -41,7 +41,7 @@ def test_warm_up_changes_neither_the_model_nor_the_random_streams(family: Any) -
     assert set(training.layers[0].parameters) & set(moved)  # a frozen layer trains in the copy
 
 
-def test_a_run_with_a_warm_up_ends_bit_identical(
+def test_a_run_with_priming_ends_bit_identical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_tiny_spec("smartfrz", keep_model=True)
@@ -49,7 +49,7 @@ def test_a_run_with_a_warm_up_ends_bit_identical(
     prepare = loop.prepare
 
     def warm(run: loop.RunState, folder: Any) -> None:
-        warm_up(run.model, run.build_optimizer, run.batches.probe(8), run.autocast)
+        prime_gpu(run.model, run.build_optimizer, run.batches.probe(8), run.autocast)
         prepare(run, folder)
 
     monkeypatch.setattr(loop, "prepare", warm)

@@ -1,4 +1,4 @@
-"""Splits of the recorded runs into folds: runs to fit on, and runs that are held out."""
+"""Groups of recorded runs that are held out together when a predictor is fitted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ PARTS = 5
 
 
 @dataclass(frozen=True)
-class Fold:
+class HeldOutGroup:
     """Runs that are held out together, and the runs to fit on.
 
-    held: runs that are held out. fit: runs to fit on. Both are indices into origins.
+    split: key of SPLITS.
+    name: family, task or number of the group.
+    fit: runs to fit on, as indices into origins.
+    held: runs that are held out, as indices into origins.
     """
 
     split: str
@@ -34,26 +37,27 @@ class Fold:
     held: tuple[int, ...]
 
 
-def make_folds(origins: Sequence[RunOrigin], split: str) -> list[Fold]:
-    """Return all folds of a split of the runs. split: a key of SPLITS."""
+def make_groups(origins: Sequence[RunOrigin], split: str) -> list[HeldOutGroup]:
+    """Return all groups of a split of the runs. split: a key of SPLITS."""
     everyone = range(len(origins))
     if split == "run":
+        # The word "folds" seeds the order, so scores depend on it.
         order = torch.randperm(len(origins), generator=make_generator("folds", 0)).tolist()
-        groups = {i: str(place % PARTS) for place, i in enumerate(order)}
+        names = {i: str(place % PARTS) for place, i in enumerate(order)}
     else:
-        names = {"family": "{0.family}", "task": "{0.task}", "both": "{0.family}, {0.task}"}
-        groups = {i: names[split].format(origins[i]) for i in everyone}
+        forms = {"family": "{0.family}", "task": "{0.task}", "both": "{0.family}, {0.task}"}
+        names = {i: forms[split].format(origins[i]) for i in everyone}
     made = []
-    for group in sorted(set(groups.values())):
-        held = [i for i in everyone if groups[i] == group]
+    for name in sorted(set(names.values())):
+        held = [i for i in everyone if names[i] == name]
         families = {origins[i].family for i in held} if split == "both" else set()
         tasks = {origins[i].task for i in held} if split == "both" else set()
         fit = [
             i
             for i in everyone
-            if groups[i] != group
+            if names[i] != name
             and origins[i].family not in families
             and origins[i].task not in tasks
         ]
-        made.append(Fold(split, group, tuple(fit), tuple(held)))
+        made.append(HeldOutGroup(split, name, tuple(fit), tuple(held)))
     return made

@@ -1,7 +1,7 @@
-"""Warm-up of a GPU process before the train clock starts.
+"""Priming of a GPU process before the train clock starts.
 
 The first steps of a process load CUDA libraries and kernels, which takes tenths of a second or
-more. Without a warm-up, this time would be charged to the first run of each worker.
+more. Without priming, this time would be charged to the first run of each worker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.layers.freezing import copy_thawed
 STEPS = 2
 
 
-def warm_up(
+def prime_gpu(
     model: nn.Module,
     optimizer_of: Callable[[nn.Module], torch.optim.Optimizer],
     inputs: Inputs,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 
 from bench.cli.arguments import (
     add_sweep_choice_arguments,
@@ -11,10 +10,14 @@ from bench.cli.arguments import (
     check_data,
     resolve_sweep,
 )
+from bench.cli.predictor.sources import make_launch
 from bench.files import expand_home, make_folder, write_atomically
 
+HELP = "score a predictor on recorded runs of other data, such as that of the tables"
+EXAMPLE = "freezebench predictor score targets --profile desk --data-root data"
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sweep",
         nargs="+",
@@ -26,11 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(controls=False)
 
 
-def score(args: argparse.Namespace) -> int:
+def main(args: argparse.Namespace) -> int:
     import pandas as pd
     import torch
 
-    from bench.launch.launch import launch_all
     from strategies.smartfrz.predictor_file import load_predictor
     from strategies.smartfrz.strategy import SmartFRZ
     from strategies.smartfrz.studies.target_scores import (
@@ -48,8 +50,8 @@ def score(args: argparse.Namespace) -> int:
     check_data(sweep.specs)
     out = args.results / "reports" / sweep.profile["name"] / "predictor"
     make_folder(out)
-    launch = partial(launch_all, workers=args.workers)
-    recordings = load_recordings(sweep, args.results, launch, trained.provenance["tailored"])
+    tailored = trained.provenance["tailored"]
+    recordings = load_recordings(sweep, args.results, make_launch(args), tailored)
     entries = {entry.spec.id: entry for entry in sweep.entries}
     mine = [entries[recording.origin.run] for recording in recordings]
     rows = score_recordings(

@@ -1,4 +1,4 @@
-"""Options of `freezebench predictor` that describe how a predictor is trained."""
+"""Configuration of a predictor to train: its options, and the values that the user gave."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from bench.options import Choice, Integer, Option, Real, check_options, make_unk
 if TYPE_CHECKING:
     from strategies.smartfrz.training.train_predictor import PredictorConfig
 
+FEATURES_HELP = "feature set of a token (default: as in the shipped predictor)"
 WINDOW, TAILORED = 30, 1024
 
-# The defaults are those of the shipped predictor, and a test compares them with it.
+# The defaults are those of the shipped predictor, and a test compares them with it. The options
+# have the names of the fields of PredictorTraining (TRAINING), of Rule (LABELS) and of
+# PredictorConfig (SETTINGS). Only the option `rule` sets a field of another name, Rule.kind.
 TRAINING: dict[str, Option] = {
     "optimizer": Choice("adamw", choices=("adamw", "sgd"), doc="optimizer; sgd has momentum 0.9"),
     "lr": Real(1e-3, low=1e-12, high=1e6, doc="learning rate; with one_cycle, its maximum"),
@@ -42,13 +45,18 @@ LABELS: dict[str, Option] = {
         doc="estimator of CKA; unbiased: HSIC₁; biased: eq. 5 of the paper",
     ),
     "every": Integer(1, low=1, high=10_000, doc="use every n-th CKA value; 2: one per epoch"),
-    "label_warmup": Real(0.1, low=0, high=1, doc="fraction of a run at its start without labels"),
+}
+SETTINGS: dict[str, Option] = {
+    "unlabelled_share": Real(
+        0.1, low=0, high=1, doc="fraction of a run, from its start, without labels"
+    ),
     "decision": Choice(
         "calibrated",
         choices=("calibrated", "argmax"),
         doc="threshold on P(freeze) that the file gets; argmax: 0.5",
     ),
 }
+OPTIONS = {**TRAINING, **LABELS, **SETTINGS}
 
 
 def add_size_arguments(parser: argparse._ActionsContainer, features: str) -> None:
@@ -71,7 +79,10 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use the settings of the SmartFRZ paper as defaults, the features included",
     )
-    for title, options in (("training", TRAINING), ("labels and decision", LABELS)):
+    for title, options in (
+        ("training", TRAINING),
+        ("labels and decision", {**LABELS, **SETTINGS}),
+    ):
         group = parser.add_argument_group(title)
         for name, option in options.items():
             kind = "WORD" if isinstance(option, Choice) else "NUMBER"
@@ -82,12 +93,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_given(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the text of each TRAINING or LABELS option that the user gave, by option name."""
-    given = {name: getattr(args, f"train_{name}", None) for name in {**TRAINING, **LABELS}}
+    """Return the text of each of the OPTIONS that the user gave, by option name."""
+    given = {name: getattr(args, f"train_{name}", None) for name in OPTIONS}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def parse_choice(args: argparse.Namespace) -> PredictorConfig:
+def parse_config(args: argparse.Namespace) -> PredictorConfig:
     """Return the configuration that the arguments select. Raise UserError for an invalid value."""
     from strategies.smartfrz.features import FEATURES
     from strategies.smartfrz.strategy import SmartFRZ
@@ -106,29 +117,38 @@ def parse_choice(args: argparse.Namespace) -> PredictorConfig:
         except ValueError:
             valid = option.describe_valid()
             raise UserError(f"--{name} {value} is not valid; give {valid}") from None
-    size: dict[str, Any] = {"profile": args.profile, "features": features, "tailored": tailored}
-    choice = replace(base, **size, files=collect_files(args))
-    return _change_training(replace(choice, recipe=replace(base.recipe, window=window)), args)
-
-
-def _change_training(choice: PredictorConfig, args: argparse.Namespace) -> PredictorConfig:
-    """Return the configuration with the training and label options that the user gave."""
-    given = list_given(args)
-    values = check_options("predictor", {**TRAINING, **LABELS}, given)
-    values = {name: values[name] for name in given}
-    renamed = {"rule": "kind", "label_warmup": "warmup"}
-    if "standardise" in values:
-        values["standardise"] = values["standardise"] == "yes"
-    whole: dict[str, Any] = {n: values.pop(n) for n in ("decision", "label_warmup") if n in values}
-    rule: dict[str, Any] = {renamed.get(n, n): values.pop(n) for n in list(values) if n in LABELS}
+    given = _read_given(args)
     return replace(
-        choice,
-        recipe=replace(choice.recipe, **values),
-        rule=replace(choice.rule, **rule),
-        **{renamed.get(n, n): value for n, value in whole.items()},
+        base,
+        profile=args.profile,
+        features=features,
+        tailored=tailored,
+        files=collect_data_root(args),
+        training=replace(base.training, window=window, **_select(given, TRAINING)),
+        rule=replace(base.rule, **_select(given, LABELS)),
+        **_select(given, SETTINGS),
     )
 
 
-def collect_files(args: argparse.Namespace) -> dict[str, str]:
-    """Return the files that the user named, by kind."""
+def _read_given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of the OPTIONS that the user gave. Raise UserError for an invalid value."""
+    given = list_given(args)
+    checked = check_options("predictor", OPTIONS, given)
+    values = {name: checked[name] for name in given}
+    if "standardise" in values:
+        values["standardise"] = values["standardise"] == "yes"
+    return values
+
+
+def _select(given: dict[str, Any], options: dict[str, Option]) -> dict[str, Any]:
+    """Return the given values of some options, by the name of the field that an option sets."""
+    return {
+        "kind" if name == "rule" else name: value
+        for name, value in given.items()
+        if name in options
+    }
+
+
+def collect_data_root(args: argparse.Namespace) -> dict[str, str]:
+    """Return the folder of the data sets as the files of a sweep, if the user named one."""
     return {"data": args.data_root} if args.data_root else {}
