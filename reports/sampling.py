@@ -176,7 +176,8 @@ def _sum_by_sources(
 ) -> list[pd.Series[float]]:
     """Return the residuals of a mean, summed by sets of 1 to k sources that occur in one sample.
 
-    differences: (N,). sources: (N, k). A source that occurs twice in a sample counts once.
+    differences: (N,).
+    sources: (N, k). A source that occurs twice in a sample counts once.
     """
     flat = sources.ravel()
     if (flat[1:] > flat[:-1]).all():  # every sample is a source of its own

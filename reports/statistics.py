@@ -39,7 +39,8 @@ class Interval:
     """Mean of n values with its t interval.
 
     low and high are NaN if n < 2, or if all test samples come from one source. The mean is also NaN
-    if n = 0. df: degrees of freedom of the standard error. None means n − 1.
+    if n = 0.
+    df: degrees of freedom of the standard error. None means n − 1.
     """
 
     mean: float
@@ -102,8 +103,9 @@ def estimate_mean(
     The first variance is s² / n, from the spread of the n values. The second adds the shared parts
     of the draws, with the degrees of freedom of Satterthwaite (1946). These can exceed n − 1 and
     make the interval narrower, so the first estimate is kept too. The third is the variance from
-    the draws alone. draws: variances from the draw of evaluation samples, one per data set. Without
-    draws, or with fewer than two values, only the first estimate is returned.
+    the draws alone.
+    draws: variances from the draw of evaluation samples, one per data set. Without draws, or with
+    fewer than two values, only the first estimate is returned.
     """
     n, centre = len(values), compute_mean(values)
     spread = (compute_sample_sd(values) ** 2 / max(n, 1), float(n - 1))
@@ -209,8 +211,9 @@ def compute_p_no_worse(
 def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVariance] = ()) -> float:
     """Return the two-sided p of H0 "the mean difference is zero".
 
-    NaN for fewer than LEAST values. draws: as for `compute_t_interval`. With draws, p is the
-    largest over the estimates of `estimate_mean`.
+    NaN for fewer than LEAST values.
+    draws: as for `compute_t_interval`. With draws, p is the largest over the estimates of
+    `estimate_mean`.
     """
     estimates = estimate_mean(differences, draws)
     return float(
@@ -221,9 +224,10 @@ def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVarian
 def apply_holm(raw: Mapping[Key, float], family: int = 0) -> dict[Key, float]:
     """Return a family of p values adjusted by Holm's step-down correction.
 
-    NaN means that no test was made, and stays NaN. family: number of planned tests, if it is larger
-    than the number of tests made. A planned test without a p value counts as a test with p = 1. The
-    correction of unfinished results is therefore not weaker than that of complete results.
+    NaN means that no test was made, and stays NaN.
+    family: number of planned tests, if it is larger than the number of tests made. A planned test
+    without a p value counts as a test with p = 1. The correction of unfinished results is therefore
+    not weaker than that of complete results.
     """
     tested = sorted((k for k, p in raw.items() if not math.isnan(p)), key=lambda k: raw[k])
     size = max(family, len(tested))

@@ -167,7 +167,9 @@ class MaskedBatches(TextBatches):
     ) -> None:  # fmt: skip
         """Store the tokens and the facts about the vocabulary.
 
-        mask: id of [MASK]. special: smallest id of a real word. words: size of the vocabulary.
+        mask: id of [MASK].
+        special: smallest id of a real word.
+        words: size of the vocabulary.
         """
         super().__init__(train, evaluation, "accuracy", spec, device, group)
         self._mask, self._special, self._words = mask, special, words

@@ -74,7 +74,8 @@ def main(args: argparse.Namespace) -> int:
 def _make_full_spec(profile: Mapping[str, Any], model: str, dataset: str, root: str) -> Spec:
     """Return the spec of full training with random weights for a model role and a data set role.
 
-    The FLOPs do not depend on the weights. root: the data root.
+    The FLOPs do not depend on the weights.
+    root: the data root.
     """
     values = {
         **profile["run"],

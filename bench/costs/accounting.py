@@ -103,7 +103,8 @@ class Accounting:
     def end_step(self, samples: int, size: int, sent: int = 0) -> None:
         """Stop timing a step, and count its samples.
 
-        samples: number of samples of the batch, over all processes. size: input size.
+        samples: number of samples of the batch, over all processes.
+        size: input size.
         sent: bytes of gradients that this process has contributed to all-reduce since it started.
         """
         state = self.now

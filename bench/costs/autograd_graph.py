@@ -165,7 +165,8 @@ def find_custom_functions(model: nn.Module, inputs: Inputs) -> list[str]:
 def find_reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
     """Return every node under `root`, mapped to the mask of layers that it can reach.
 
-    Children come before their parents. owner: layer index by `id` of a parameter.
+    Children come before their parents.
+    owner: layer index by `id` of a parameter.
     """
     reach: dict[Any, int] = {}
     stack = [(root, False)]

@@ -131,7 +131,8 @@ class FlopModel:
         """Return the training FLOPs of several batches together.
 
         frozen: indices of the frozen layers.
-        samples: number of samples in all batches together. batches: number of batches.
+        samples: number of samples in all batches together.
+        batches: number of batches.
         """
         if convention == "paper":
             each, once = _sum_paper(self.forward, frozen), _sum_paper(self.per_batch, frozen)

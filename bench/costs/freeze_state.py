@@ -37,15 +37,15 @@ class FreezeState:
     more sets than a run records. One merged state then holds the steps of all further sets.
 
     from_step: number of finished steps when the state first began.
-    frozen: sorted indices of the frozen layers. prefix: length of the frozen prefix, in layers.
-        Both are None in the merged state.
+    frozen: sorted indices of the frozen layers.
+    prefix: length of the frozen prefix, in layers. Both are None in the merged state.
     steps, samples: number of steps and of training samples in this state.
     step_s: seconds of each step.
     measured, measured_size: samples in the batch whose memory was measured, and their input size.
         The measured batch is the first full batch or, if input sizes vary, the largest batch.
     saved_bytes: bytes that autograd saved for the backward pass of the measured batch. In the
-        merged state, this is the mean over the measured steps with the largest batch. At most
-        every 16th step is measured again.
+        merged state, this is the mean over the measured steps with the largest batch. At most every
+        16th step is measured again.
     state_bytes: bytes of parameters, gradients, optimizer state and snapshots after the measured
         step. In the merged state, this is the largest number of any measured step.
     sizes: number of samples per input size (image side in pixels or padded text length in tokens).
@@ -92,7 +92,8 @@ class FreezeState:
     def needs_measurement(self, samples: int, size: int) -> bool:
         """Return whether to measure the memory of the next step.
 
-        samples: number of samples of its batch. size: input size of these samples.
+        samples: number of samples of its batch.
+        size: input size of these samples.
         """
         batch, measured = samples * size, self.measured * self.measured_size
         if batch > measured:
@@ -102,7 +103,8 @@ class FreezeState:
     def record_memory(self, samples: int, size: int, saved_bytes: int, state_bytes: int) -> None:
         """Record the memory of a step, in bytes.
 
-        samples: number of samples of its batch. size: input size of these samples.
+        samples: number of samples of its batch.
+        size: input size of these samples.
         """
         if self.merged is None:
             self.saved_bytes, self.state_bytes = saved_bytes, state_bytes

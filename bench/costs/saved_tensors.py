@@ -34,8 +34,8 @@ def list_saved_tensors(
     """Yield the tensors that a node saves, each with a mask of layers.
 
     A tensor is kept while any layer of its mask trains.
-    mask: bit mask of the layers that this node can reach. reach: the same kind of mask for each
-    node of the graph.
+    mask: bit mask of the layers that this node can reach.
+    reach: the same kind of mask for each node of the graph.
     statistics: index of the layer of each BatchNorm, by the address of its running mean.
     """
     kind = type(node).__name__

@@ -120,7 +120,8 @@ class ProcessGroup:
     def weight_loss(self, loss: Tensor, mine: int | Tensor, every: int | Tensor) -> Tensor:
         """Return this process's part of the mean loss over the whole batch.
 
-        loss: mean over the labels of this process. mine: number of these labels.
+        loss: mean over the labels of this process.
+        mine: number of these labels.
         every: number of labels of the whole batch.
         The parts of all processes add up to the mean loss over the batch.
         """

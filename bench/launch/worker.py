@@ -16,7 +16,8 @@ from bench.spec import Spec
 def start_worker(context: Any, slot: int, *arguments: Any) -> Worker:
     """Start a worker. Raises ProcessLost if the fork server is killed START_TRIES times.
 
-    context: multiprocessing's forkserver context. slot: position of the worker in the pool.
+    context: multiprocessing's forkserver context.
+    slot: position of the worker in the pool.
     arguments: arguments of `run_worker` after `pipe`.
     """
     return Worker(slot, *start_process(context, run_worker, *arguments))

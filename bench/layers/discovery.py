@@ -33,7 +33,8 @@ _WEIGHTED = (_ConvNd, nn.Linear, nn.Embedding, nn.MultiheadAttention)
 class Layer:
     """One unit of freezing.
 
-    index: position among the layers, from 0. name: name of the weighted module.
+    index: position among the layers, from 0.
+    name: name of the weighted module.
     modules: names of its modules with parameters or running statistics, the weighted module first.
     parameters: names of its parameters, the weight first.
     size: number of elements of its parameters.
@@ -44,9 +45,9 @@ class Layer:
         other layers that only share the index of a block. True in networks without such blocks.
     weightless: names of its modules without weights, such as dropout after it. A module that the
         forward pass calls several times can belong to several layers.
-    sample_dim: batch dimension of its output: 0, or for example 1 in a layer that has the
-        sequence first. None if the output does not depend on the samples, or if there is no
-        output. UNKNOWN (-1) if the batch dimension cannot be determined.
+    sample_dim: batch dimension of its output: 0, or for example 1 in a layer that has the sequence
+        first. None if the output does not depend on the samples, or if there is no output. UNKNOWN
+        (-1) if the batch dimension cannot be determined.
     """
 
     index: int

@@ -81,8 +81,8 @@ class RaplCounter:
 class NvmlCounter:
     """Energy of a GPU, from NVML's counter (Volta and newer, in millijoules).
 
-    uuid: UUID of the GPU, with the prefix "GPU-". nvml: the module pynvml, or one that replays
-    recorded values; None imports pynvml.
+    uuid: UUID of the GPU, with the prefix "GPU-".
+    nvml: the module pynvml, or one that replays recorded values; None imports pynvml.
     """
 
     def __init__(self, uuid: str, nvml: ModuleType | None = None) -> None:

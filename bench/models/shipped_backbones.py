@@ -26,7 +26,8 @@ def find_backbone(name: str) -> Path:
 def ship_backbone(name: str, weights: Path, provenance: Mapping[str, Any]) -> Path:
     """Write the weights of a finished run as a shipped file, and return its path.
 
-    weights: safetensors file. provenance: JSON values that say how it was trained.
+    weights: safetensors file.
+    provenance: JSON values that say how it was trained.
     """
     from safetensors.torch import load_file, save_file  # here, because planning needs no torch
 

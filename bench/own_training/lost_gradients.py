@@ -43,8 +43,8 @@ class LostGradients:
     def check(self, step: int) -> None:
         """Raise UserError if a layer that should train gets no gradient.
 
-        Call this method before the gradients of the step are cleared. step: number of steps before
-        this one, for the message.
+        Call this method before the gradients of the step are cleared.
+        step: number of steps before this one, for the message.
         """
         for layer, calls in self._calls.items():
             if calls == {False} and self._has_no_gradient(layer):

@@ -30,7 +30,8 @@ class Subject:
 
     net: model that takes `inputs` as positional tensors. It shares all parameters, buffers and
     modules with the model that trains.
-    inputs: the example, as a tuple of tensors. layers: layers in forward order.
+    inputs: the example, as a tuple of tensors.
+    layers: layers in forward order.
     """
 
     net: nn.Module
@@ -82,7 +83,8 @@ class Subject:
     def make_accounting(self, flops: FlopModel, steps: int, many_sets: bool) -> Accounting:
         """Return running totals of FLOPs.
 
-        steps: planned steps. many_sets: whether the frozen layers change every few steps.
+        steps: planned steps.
+        many_sets: whether the frozen layers change every few steps.
         """
         by_size = FlopsBySize(
             lambda _: flops, {self.size: steps * self.samples}, {self.size: steps}

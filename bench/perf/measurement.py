@@ -12,10 +12,12 @@ from bench.perf.median_interval import LEAST_ROUNDS, compute_median_interval, co
 class Measurement:
     """Median of a quantity over several rounds, with its spread and limit.
 
-    subject: the measured model or command. case: the freeze state, strategy or other condition.
+    subject: the measured model or command.
+    case: the freeze state, strategy or other condition.
     quantity: name of the value, with its unit.
-    low, high: quartiles. least, most: confidence interval of the median, at 95 % or more. With
-        fewer than six rounds, least and most are the minimum and the maximum.
+    low, high: quartiles.
+    least, most: confidence interval of the median, at 95 % or more. With fewer than six rounds,
+        least and most are the minimum and the maximum.
     limit: "<= 1.02", ">= 0.95", or "" for none.
     """
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class CostLine:
     """Cost of the runs of one sweep that differ only in seed, or of artifacts that its runs need.
 
-    flops: training FLOPs of all these runs together. bound: whether flops is an upper bound.
+    flops: training FLOPs of all these runs together.
+    bound: whether flops is an upper bound.
     """
 
     sweep: str

@@ -43,10 +43,12 @@ class Entry:
 class Sweep:
     """Sweep expanded into runs.
 
-    table: name of the table that reports the sweep. entries: runs that the report shows.
+    table: name of the table that reports the sweep.
+    entries: runs that the report shows.
     artifacts: other runs that the entries need, such as backbones.
-    parts: the sweeps that were joined into this one. changes: fields that the user or the sweep
-    sets for the entries. These fields override the profile.
+    parts: the sweeps that were joined into this one.
+    changes: fields that the user or the sweep sets for the entries. These fields override the
+    profile.
     asked: arguments of the `freezebench sweep` command that executes the sweep.
     """
 

@@ -15,7 +15,10 @@ def build_command(
     files: Mapping[str, str],
     changes: Mapping[str, Any],
 ) -> str:
-    """Return the arguments, quoted for a shell. seeds: 0 = those of the sweep."""
+    """Return the arguments, quoted for a shell.
+
+    seeds: 0 = those of the sweep.
+    """
     words = [name, "--profile", profile, *["--controls"] * controls]
     words += ["--seeds", str(seeds)] * bool(seeds)
     for key, value in changes.items():

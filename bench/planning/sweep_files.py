@@ -128,8 +128,8 @@ def _check_places(tables: Mapping[str, Any], where: str) -> None:
     """Raise UserError if a table of run fields has a field that has no place there.
 
     These are the fields of PLACED, and `model` and `data` outside the tables of roles: a row would
-    then have another model or data set than its roles say. tables: tables of a sweep or a profile,
-    by key.
+    then have another model or data set than its roles say.
+    tables: tables of a sweep or a profile, by key.
     """
     found = {("", key): tables[key] for key in ("run", "set") if key in tables}
     for kind in ROLES:

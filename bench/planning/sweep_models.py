@@ -52,7 +52,10 @@ class Method(TomlTable):
 
 
 class Grid(TomlTable):
-    """Axes of a sweep. methods: names of the methods that this grid runs; None = all."""
+    """Axes of a sweep.
+
+    methods: names of the methods that this grid runs; None = all.
+    """
 
     models: Texts
     datasets: Texts
@@ -111,7 +114,8 @@ class Setting(TomlTable):
 class PredictorSource(TomlTable):
     """Where a profile's predictor comes from.
 
-    sweep: sweep of the recorded runs. sources: first words of the names of the source tasks.
+    sweep: sweep of the recorded runs.
+    sources: first words of the names of the source tasks.
     """
 
     sweep: Text
@@ -121,8 +125,11 @@ class PredictorSource(TomlTable):
 class ProfileFile(TomlTable):
     """Contents of a profile file.
 
-    description: one line for `freezebench list profiles`. remark: note below each table.
-    run: fields of all runs. models, datasets: fields by role. pairs: fields by MODEL/DATASET.
+    description: one line for `freezebench list profiles`.
+    remark: note below each table.
+    run: fields of all runs.
+    models, datasets: fields by role.
+    pairs: fields by MODEL/DATASET.
     """
 
     run: Values

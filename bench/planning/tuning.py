@@ -48,10 +48,12 @@ def make_tuning_sweep(
 ) -> Sweep:
     """Return the runs of a search for one model and data set of a profile.
 
-    All runs are evaluated on validation data. saving: share of FLOPs that `prefix` saves.
-    setting: setting of the profile, "" for none. files, changes: as for `load_sweep`.
-    Raises UserError if the changes select the test set, or if saving is 0. Raises UserError for an
-    unknown role or an invalid value.
+    All runs are evaluated on validation data.
+    saving: share of FLOPs that `prefix` saves.
+    setting: setting of the profile, "" for none.
+    files, changes: as for `load_sweep`.
+    Raises UserError if the changes select the test set, or if saving is 0.
+    Raises UserError for an unknown role or an invalid value.
     """
     given = dict(changes or {})
     if given.pop("evaluate_on", "validation") != "validation":

@@ -54,7 +54,8 @@ class PrefixCache:
     def replay(self, since: int, step: int) -> None:
         """Give each sample the row of the cache that it had before the run was interrupted.
 
-        since: the step at which the current prefix froze. step: the step at which the run resumes.
+        since: the step at which the current prefix froze.
+        step: the step at which the run resumes.
         """
         if since < step:
             self._open(self._compute(self._indices(since)[:2]))

@@ -45,7 +45,8 @@ def fold_batchnorms(prefix: fx.GraphModule) -> int:
 def require_foldable(model: nn.Module, graph: fx.Graph, label: str) -> None:
     """Raise UserError if a model has BatchNorms, but none that can be folded.
 
-    graph: forward pass of the model. label: name of the run, for the message.
+    graph: forward pass of the model.
+    label: name of the run, for the message.
     """
     norms = {type(module).__name__ for module in model.modules() if isinstance(module, _BatchNorm)}
     if norms and not _find_pairs(fx.GraphModule(model, graph)):

@@ -37,8 +37,11 @@ OWN = 32  # bits for the number of a sample within its fold, if it is a source o
 class SampleOutcomes:
     """Outcome of each evaluation sample of a run.
 
-    correct: bool (N,). truth: the true classes, bool (N,), or None. sources: int64 (N, k) or None.
-    fold: number of the split. losses: float32 (N,) or None.
+    correct: bool (N,).
+    truth: the true classes, bool (N,), or None.
+    sources: int64 (N, k) or None.
+    fold: number of the split.
+    losses: float32 (N,) or None.
     """
 
     correct: NDArray[np.bool_]

@@ -42,11 +42,11 @@ class MergeOutcome:
 def merge(sources: Sequence[Path], results: Path, *, keep_first: bool = False) -> MergeOutcome:
     """Copy the done runs of the sources into a results folder.
 
-    All runs are checked before the first run is copied. Raises UserError if a source is not a
-    results folder, or if a run is damaged. Raises UserError if the name of a run's folder is not
-    its id. Raises UserError if the reproducible parts of two executions of a run differ
-    (comparison.py). keep_first: in this case, keep the execution in `results`, or else that in the
-    first source.
+    All runs are checked before the first run is copied.
+    Raises UserError if a source is not a results folder, or if a run is damaged.
+    Raises UserError if the name of a run's folder is not its id.
+    Raises UserError if the reproducible parts of two executions of a run differ (comparison.py).
+    keep_first: in this case, keep the execution in `results`, or else that in the first source.
     """
     with tempfile.TemporaryDirectory(prefix="freezebench-merge-") as place:
         folders = []

@@ -35,7 +35,8 @@ class RunStatus:
     - interrupted: no process executes the run. The next launch resumes it from its checkpoint, if
       there is one.
 
-    reason: explanation of a bad state. log: file with more details.
+    reason: explanation of a bad state.
+    log: file with more details.
     job: id of the Slurm job of the last failure.
     progress: the last heartbeat of a running, failed or interrupted run.
     """

@@ -20,8 +20,9 @@ NAMED = re.compile(r"^\s+name\b.*=", re.MULTILINE)
 class StrategyFacts:
     """Facts about a strategy, read from its source file.
 
-    place: "module:Class". summary: first line of the class docstring. The other fields are class
-    attributes that the strategy declares as literals (see bench.strategy_api.strategy).
+    place: "module:Class".
+    summary: first line of the class docstring. The other fields are class attributes that the
+    strategy declares as literals (see bench.strategy_api.strategy).
     """
 
     name: str

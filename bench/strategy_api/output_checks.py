@@ -167,7 +167,8 @@ def read_cost(strategy: str, answer: Any) -> float:
 def check_plain(value: Any, where: str, owner: str = "") -> None:
     """Raise UserError unless a value consists of types that `load_checkpoint` can read.
 
-    where: name of the value in the error message. owner: first words of the message.
+    where: name of the value in the error message.
+    owner: first words of the message.
     """
     if type(value) in MAPPINGS:
         for key, inner in value.items():

@@ -51,7 +51,8 @@ def make_initial_model(
 def _load_weights(model: nn.Module, spec: Spec, name: str, last: Layer, results: Path) -> None:
     """Copy the weights that the spec names into a model; `make_initial_model` lists what is kept.
 
-    name: name of the model without adapters. last: the layer of the head.
+    name: name of the model without adapters.
+    last: the layer of the head.
     """
     if spec.weights.startswith("run:"):
         source: str | Path = _find_kept_model(spec, spec.weights, results)
@@ -127,8 +128,9 @@ def _find_kept_model(spec: Spec, source: str, results: Path, *, same_data: bool 
 def _check_samples(spec: Spec, source: str, theirs: Spec, *, same_data: bool) -> None:
     """Raise UserError if a run trained on the evaluation samples of `spec`.
 
-    theirs: spec of that run. same_data: also raise it if the data sets differ. Samples that two
-    different data sets share are not found.
+    theirs: spec of that run.
+    same_data: also raise it if the data sets differ. Samples that two different data sets share are
+    not found.
     """
     # The path of the same files may be spelled in another way.
     same_files = theirs.contents.get("data") == spec.contents.get("data")

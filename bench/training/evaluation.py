@@ -73,7 +73,8 @@ def _collect_predictions(run: RunState, samples: int = 0) -> Tensor:
 def _list_predictions(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -> Tensor:
     """Return one row per label, int64: number of the sample, predicted class, label.
 
-    logits: (B, C), or (B, L, C) for words. labels: (B,) or (B, L).
+    logits: (B, C), or (B, L, C) for words.
+    labels: (B,) or (B, L).
     first: number of the first sample of the batch.
     with_loss: whether to add a fourth column with the loss, in units of LOSS_UNIT nats.
     """
@@ -90,7 +91,10 @@ def _list_predictions(logits: Tensor, labels: Tensor, first: int, with_loss: boo
 def _compute_score(
     run: RunState, predicted: Tensor, truth: Tensor, losses: Tensor | None = None
 ) -> float:
-    """Return the score of predictions (N,). losses: for the metric "loss", in LOSS_UNIT."""
+    """Return the score of predictions (N,).
+
+    losses: for the metric "loss", in LOSS_UNIT.
+    """
     if losses is not None:
         return compute_loss_score(LOSS_UNIT * losses)
     return METRICS[run.batches.metric](predicted, truth)

@@ -54,8 +54,8 @@ class Criterion:
 def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Criterion:
     """Require that method `ours` loses less than the margin compared with method `theirs`.
 
-    The margin is MARGIN points of accuracy. each: judge every pair separately, and never pool the
-    pairs.
+    The margin is MARGIN points of accuracy.
+    each: judge every pair separately, and never pool the pairs.
     """
 
     def find(frames: Frames) -> Finding:

@@ -28,8 +28,8 @@ def format_differences(table: int, ours: str, theirs: str) -> str:
 def format_savings(table: int, ours: str, theirs: str, *columns: str) -> str:
     """Return the mean and range of the share of a cost that `ours` saves, in percent.
 
-    The share is relative to method `theirs`. columns: possible names of the column of the cost. The
-    first name that the table has is used.
+    The share is relative to method `theirs`.
+    columns: possible names of the column of the cost. The first name that the table has is used.
     """
     return _format_range(
         [100 * value for value in compute_shares(table, ours, theirs, *columns)], " %"

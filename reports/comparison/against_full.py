@@ -201,8 +201,9 @@ def _adjust(
     """Return the Holm-adjusted p value of each method.
 
     The p value of a method is the larger of two: that over the pairs and that over the models.
-    Methods that are not tested count in the correction too. residuals: residuals of the evaluation
-    samples by method and pair. Residuals are needed only if the values are accuracy differences.
+    Methods that are not tested count in the correction too.
+    residuals: residuals of the evaluation samples by method and pair. Residuals are needed only if
+    the values are accuracy differences.
     """
     return statistics.apply_holm(
         {

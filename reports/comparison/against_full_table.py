@@ -91,7 +91,8 @@ SHORT = (
 class AgainstFull:
     """Parts of a report that compares methods with full training.
 
-    rows: all numbers of each cell. pools: pooled results of each method.
+    rows: all numbers of each cell.
+    pools: pooled results of each method.
     """
 
     results: Table
@@ -115,7 +116,8 @@ class AgainstFull:
     def make_report(self, name: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
         """Return the report that consists of these parts.
 
-        name: name of the table, such as "table2". frame: one row per run.
+        name: name of the table, such as "table2".
+        frame: one row per run.
         """
         numbers = {
             name: self.results,

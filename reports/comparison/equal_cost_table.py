@@ -158,7 +158,8 @@ def _build_pooled_row(
     """Return the row of a method and a baseline over all pairs.
 
     The interval of the row contains the interval over the pairs. With three or more models, it also
-    contains the interval over the models. p: Holm-adjusted p value of the difference.
+    contains the interval over the models.
+    p: Holm-adjusted p value of the difference.
     """
     difference = pooling.compute_widest_interval(*average_seeds(differences))
     ratios = [_compute_cost(rival) / _compute_cost(method) for method, rival in pairs]

@@ -19,9 +19,9 @@ def describe_short_intervals(
     """Return a note if an interval of AutoFreeze holds fewer than FEW steps, otherwise nothing.
 
     The note lists the number of steps in these intervals by method and data set. The steps per
-    epoch come from finished runs. has_control: whether the option `--controls` adds the method ONCE
-    to this table. If so, and if the table does not show this method yet, the note mentions the
-    option.
+    epoch come from finished runs.
+    has_control: whether the option `--controls` adds the method ONCE to this table. If so, and if
+    the table does not show this method yet, the note mentions the option.
     """
     short: dict[str, dict[str, str]] = {}
     for cell in cells:

@@ -58,8 +58,8 @@ def format_ends(
     """Return the ends of an interval as "[low, high]".
 
     The lower end gets more digits if rounding hides whether it is above a threshold. The upper end
-    gets more digits if rounding hides whether it is below a threshold. sign: whether positive ends
-    get a plus sign.
+    gets more digits if rounding hides whether it is below a threshold.
+    sign: whether positive ends get a plus sign.
     """
     words = [
         format_fixed(end, choose_decimals(end, thresholds, digits, MOST_DIGITS, [side]), sign)

@@ -68,7 +68,8 @@ def to_number(value: Value) -> float:
 def format_fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
     """Return a number with fixed decimals, a minus sign (−) and thousands separators.
 
-    Return DASH for a missing value. sign: whether positive numbers get a plus sign.
+    Return DASH for a missing value.
+    sign: whether positive numbers get a plus sign.
     """
     if not isinstance(value, int | float) or not math.isfinite(value):
         return DASH

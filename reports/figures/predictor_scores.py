@@ -40,9 +40,9 @@ def draw_split_scores(
 ) -> Figure:
     """Draw AUROC and average precision of every run, by split and judge, with their means.
 
-    A judge is the predictor or a baseline. runs: one row per split, judge and held-out run, with
-    the columns split, judge, run, auroc and precision. Runs without a score (NaN) are left out.
-    Means have 95 % t intervals over the runs.
+    A judge is the predictor or a baseline.
+    runs: one row per split, judge and held-out run, with the columns split, judge, run, auroc and
+    precision. Runs without a score (NaN) are left out. Means have 95 % t intervals over the runs.
     """
     judges = _choose_looks(runs.judge)
     splits = list(dict.fromkeys(runs.split))

@@ -49,7 +49,8 @@ def is_comparable(point: Point, control: Sequence[Point]) -> bool:
 
     The comparison needs the runs of the method. For the same seeds, it needs full training and
     every setting of the control. If one of these runs is missing, seeds would be compared with
-    different curves. control: points of the control on the same pair, one per planned setting.
+    different curves.
+    control: points of the control on the same pair, one per planned setting.
     """
     seeds = point.costs.keys()
     return (

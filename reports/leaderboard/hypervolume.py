@@ -82,9 +82,9 @@ def compute_rank_ranges(
 ) -> dict[str, tuple[float, float]]:
     """Return the central range of each method's rank over all resamples of the models.
 
-    The range holds the share LEVEL of the resamples. values: hypervolume by method and pair. All
-    methods have the same pairs. Ranks are as in `compute_ranks`. The ends are NaN with fewer than
-    LEAST models.
+    The range holds the share LEVEL of the resamples.
+    values: hypervolume by method and pair. All methods have the same pairs. Ranks are as in
+    `compute_ranks`. The ends are NaN with fewer than LEAST models.
     """
     models = np.array([average_by_model(values[name]) for name in values])  # (methods, models)
     if not len(models) or models.shape[1] < LEAST:

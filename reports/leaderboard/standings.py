@@ -139,11 +139,12 @@ def compute_p_worse(p: PByControl) -> float:
 def find_better_controls(name: str, tests: Mapping[str, PByControl]) -> list[str]:
     """Return the controls that are significantly better than a method.
 
-    The correction is the same as for the outcome of the method. tests: p values of each planned
-    method by control; empty if the method cannot be tested. Each p is multiplied by the number of
-    controls and by the method's factor in Holm's correction. This factor is the number of planned
-    methods minus the number of methods with a smaller `compute_p_worse`. If the outcome is LOSES,
-    the result therefore always contains the control with the smallest p.
+    The correction is the same as for the outcome of the method.
+    tests: p values of each planned method by control; empty if the method cannot be tested. Each p
+    is multiplied by the number of controls and by the method's factor in Holm's correction. This
+    factor is the number of planned methods minus the number of methods with a smaller
+    `compute_p_worse`. If the outcome is LOSES, the result therefore always contains the control
+    with the smallest p.
     """
     own = tests.get(name, {})
     least = compute_p_worse(own)

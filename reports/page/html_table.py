@@ -66,7 +66,10 @@ class HtmlRow:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """Table of the page. with_runs: whether any row links to its runs."""
+    """Table of the page.
+
+    with_runs: whether any row links to its runs.
+    """
 
     anchor: str
     title: str

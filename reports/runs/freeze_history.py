@@ -101,7 +101,8 @@ def read_freeze_history(
 def _list_changes(line: Mapping[str, Any], frozen: set[int]) -> Iterator[LayerChange]:
     """Yield the changes on one line of decisions.jsonl, in the full or the compact format.
 
-    bench.results.decisions describes both formats. frozen: layers that were frozen before.
+    bench.results.decisions describes both formats.
+    frozen: layers that were frozen before.
     """
     if "frozen" in line:
         after = decode_layers(line["frozen"])

@@ -65,8 +65,9 @@ _recent = _Recent()
 def read_sample_scores(folder: Path, metric: Metric, score: float) -> SampleScores:
     """Return the evaluation samples of a finished run, from the file or from the cache.
 
-    The arrays must not be written to. score: the run's score, in percent. Raises UserError if the
-    file is missing, damaged or belongs to another result.
+    The arrays must not be written to.
+    score: the run's score, in percent.
+    Raises UserError if the file is missing, damaged or belongs to another result.
     """
     try:
         facts = (folder / FILE).stat()

@@ -28,8 +28,8 @@ from strategies.representations.similarity import (
 class _Kernels:
     """Kernels of one layer: inner products of the centred outputs of each pair of samples.
 
-    batches: kernel (n, n) of each batch of n samples. whole: kernel of all samples; None if it is
-    not needed.
+    batches: kernel (n, n) of each batch of n samples.
+    whole: kernel of all samples; None if it is not needed.
     """
 
     batches: tuple[Tensor, ...]
@@ -44,8 +44,8 @@ class _Kernels:
 class Reference:
     """Kernels of the reference's layer outputs on a fixed probe, computed once.
 
-    samples: number of training samples in the probe, at least 4. batch: samples per batch, at least
-    4.
+    samples: number of training samples in the probe, at least 4.
+    batch: samples per batch, at least 4.
     biased: whether CKA by eq. 5 of SmartFRZ is needed too. Eq. 5 compares all samples with each
     other, so the outputs of all samples are in memory at once.
     flops: FLOPs spent so far on forward passes and on kernels.

@@ -16,9 +16,11 @@ LAYERS = 53  # layers of ResNet-50 without the head
 def describe_cost(features: str, window: int, tailored: int) -> str:
     """Return the size, memory and FLOPs of a predictor as text (SmartFRZ, appendix C).
 
-    features: name of a feature set. window: snapshots in the history. tailored: weights per layer.
-    The paper states 0.12 GFLOPs per inference, which does not follow from its layer sizes. These
-    sizes give 0.042 GFLOPs if a query is computed for the newest token only.
+    features: name of a feature set.
+    window: snapshots in the history.
+    tailored: weights per layer. The paper states 0.12 GFLOPs per inference, which does not follow
+    from its layer sizes. These sizes give 0.042 GFLOPs if a query is computed for the newest token
+    only.
     """
     width = FEATURES[features].width(tailored)
     with torch.device("meta"):

@@ -39,8 +39,8 @@ class Predictor(nn.Module):
     def forward(self, tokens: Tensor, filled: Tensor) -> Tensor:
         """Return logits (B, 2) of [keep training, freeze] for windows of tokens (B, W, inputs).
 
-        The newest token comes last. filled: bool (B, W), False where a history shorter than W has
-        no token.
+        The newest token comes last.
+        filled: bool (B, W), False where a history shorter than W has no token.
         """
         keys, values = self.encode(tokens)
         return self.attend(tokens[:, -1:], keys, values, filled[:, None])[:, 0]
@@ -57,9 +57,10 @@ class Predictor(nn.Module):
         """Return logits (B, S, 2) at S moments of B histories of T tokens.
 
         Source: eqs. 1 to 4 of SmartFRZ. A moment is a time in a run at which one layer is
-        classified. newest: newest token at each moment (B, S, inputs). keys, values: (B, T, 64),
-        with tokens in any order. window: bool, broadcast to (B, S, T), True for the tokens in the
-        window of each moment.
+        classified.
+        newest: newest token at each moment (B, S, inputs).
+        keys, values: (B, T, 64), with tokens in any order.
+        window: bool, broadcast to (B, S, T), True for the tokens in the window of each moment.
         """
         query = self.mlp_q((newest - self.shift) * self.scale)
         scores = query @ keys.transpose(1, 2)
@@ -71,8 +72,9 @@ class Predictor(nn.Module):
 def count_prediction_flops(inputs: int, window: int, fresh: int) -> float:
     """Return the FLOPs of one prediction for one layer.
 
-    inputs: width of a token. window: number of tokens attended to. fresh: number of these tokens
-    whose K and V are still to be computed.
+    inputs: width of a token.
+    window: number of tokens attended to.
+    fresh: number of these tokens whose K and V are still to be computed.
     """
     mlp = 2.0 * (inputs * HIDDEN + HIDDEN * HIDDEN + HIDDEN * KEY)
     attention = 2.0 * 2 * window * KEY

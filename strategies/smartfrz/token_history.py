@@ -38,8 +38,8 @@ class TokenHistory:
     ) -> None:
         """Begin with no snapshot.
 
-        tailored: weights in a snapshot of a layer. most_waiting: largest number of snapshots that
-        may wait for the computation of their tokens.
+        tailored: weights in a snapshot of a layer.
+        most_waiting: largest number of snapshots that may wait for the computation of their tokens.
         """
         self._network, self._features = network, FEATURES[features]
         self._window, self._most_waiting = window, most_waiting

@@ -67,7 +67,8 @@ def main(args: argparse.Namespace) -> int:
 class Snapshot:
     """States of all runs of a sweep at one moment, by run id.
 
-    places: Slurm jobs of the runs. silent: why Slurm did not answer, or '' if Slurm answered.
+    places: Slurm jobs of the runs.
+    silent: why Slurm did not answer, or '' if Slurm answered.
     """
 
     statuses: Mapping[str, RunStatus]

@@ -49,7 +49,8 @@ def main(args: argparse.Namespace) -> int:
 def _group_into_arrays(numbers: set[str], others: set[str]) -> list[str]:
     """Return scancel arguments: an array id if no job of the array is kept, otherwise job ids.
 
-    numbers: ids of the jobs to cancel. others: ids of the jobs to keep.
+    numbers: ids of the jobs to cancel.
+    others: ids of the jobs to keep.
     """
     kept = {number.partition("_")[0] for number in others}
     arrays = ((number, number.partition("_")[0]) for number in numbers)

@@ -44,7 +44,9 @@ MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are strea
 class Listing:
     """Files of one split.
 
-    classes: names in label order. paths: files or tar members. labels: int64 (N,).
+    classes: names in label order.
+    paths: files or tar members.
+    labels: int64 (N,).
     """
 
     classes: tuple[str, ...]

@@ -237,7 +237,8 @@ def _read_random_crop(
     """Return a random crop of the image, uint8 (3, R, R), mirrored with probability 0.5.
 
     The crop is drawn as in torchvision's RandomResizedCrop, except for the fallback of
-    `_draw_crop_box`. more: also apply RandAugment (Cubuk et al. 2020).
+    `_draw_crop_box`.
+    more: also apply RandAugment (Cubuk et al. 2020).
     """
     image = open_image(path)
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch, index))

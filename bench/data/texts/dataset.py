@@ -30,7 +30,8 @@ class TextSample:
 class TextData:
     """Labelled texts of the training and evaluation parts.
 
-    classes: MASKED if masked words are predicted. metric: the score that the task's authors use.
+    classes: MASKED if masked words are predicted.
+    metric: the score that the task's authors use.
     """
 
     name: str

@@ -60,8 +60,10 @@ class PackRunner:
     ) -> dict[str, str]:
         """Execute all runs that can start; return the state of each run by id.
 
-        code: the folder that the code must be imported from. runs: specs as plain values.
-        at_once: number of runs at a time. Raises UserError if the code is imported from elsewhere.
+        code: the folder that the code must be imported from.
+        runs: specs as plain values.
+        at_once: number of runs at a time.
+        Raises UserError if the code is imported from elsewhere.
         """
         loaded = Path(bench.__file__).resolve().parent.parent
         if loaded != Path(code).resolve():

@@ -40,9 +40,11 @@ def plan_arrays(
 
     The levels are, for example, backbones, references, runs that need them, and matched runs. Runs
     on different numbers of nodes are in different arrays.
-    seconds: expected duration of a run. seconds_per_job: target duration of a job.
+    seconds: expected duration of a run.
+    seconds_per_job: target duration of a job.
     runs_per_job: maximum number of runs per job, 0 = no limit; exceeded if the array would have
-    more than most_jobs jobs. at_once: how many runs a job executes at a time.
+    more than most_jobs jobs.
+    at_once: how many runs a job executes at a time.
     """
     found = []
     for level in _group_levels(specs):

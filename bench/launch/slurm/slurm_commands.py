@@ -22,7 +22,8 @@ class Unreachable(Exception):
 class Job:
     """Job in the queue.
 
-    id: Slurm's job id, such as 12_3 for a job of an array. state: Slurm's name of the state.
+    id: Slurm's job id, such as 12_3 for a job of an array.
+    state: Slurm's name of the state.
     """
 
     id: str

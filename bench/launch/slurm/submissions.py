@@ -34,8 +34,10 @@ LATE_SECONDS = 3600.0
 class Array:
     """Record of a job array.
 
-    packs: run ids of each job. jobs: Slurm's job id of each pack, [] until known.
-    released: whether the jobs may start. ended: whether no job is in the queue any more.
+    packs: run ids of each job.
+    jobs: Slurm's job id of each pack, [] until known.
+    released: whether the jobs may start.
+    ended: whether no job is in the queue any more.
     sent_at: time of the submission, seconds since the epoch.
     """
 
@@ -61,7 +63,8 @@ class Array:
 class RunLocation:
     """Location of a queued run.
 
-    number: the id of its job. job: its entry in the queue, or None if Slurm did not answer.
+    number: the id of its job.
+    job: its entry in the queue, or None if Slurm did not answer.
     """
 
     array: Array

@@ -58,7 +58,8 @@ MOST_FAILED_STARTS = 3
 class SubmissionPlan:
     """Arrays to submit.
 
-    queued: runs that are in a job already, by id. elsewhere: runs that a process is executing.
+    queued: runs that are in a job already, by id.
+    elsewhere: runs that a process is executing.
     """
 
     arrays: list[ArrayPlan]
@@ -81,7 +82,8 @@ def plan_submission(
     """Return the arrays of the runs that are not done, not queued and not running.
 
     A run that failed in a job which is still in the queue counts as not queued.
-    statuses: status of every run, by id. queued: locations of the queued runs, by id.
+    statuses: status of every run, by id.
+    queued: locations of the queued runs, by id.
     Raises slurm_commands.Unreachable if scontrol fails.
     """
     todo, elsewhere = [], []

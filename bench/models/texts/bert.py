@@ -26,7 +26,10 @@ LONGEST = 64  # positions of the small BERT; no sentence of the grammar is longe
 
 @dataclass(frozen=True)
 class Bert(TextModel):
-    """Descriptor of a BERT. shape: settings that differ from BERT-base."""
+    """Descriptor of a BERT.
+
+    shape: settings that differ from BERT-base.
+    """
 
     shape: tuple[tuple[str, int | float], ...] = ()
 

@@ -54,7 +54,10 @@ OTHER_TASKS = ("pooler", "decoder", "contact_head")
 
 @dataclass(frozen=True)
 class HubModel(TextModel):
-    """Descriptor of a classifier of transformers. folder: local folder of its files."""
+    """Descriptor of a classifier of transformers.
+
+    folder: local folder of its files.
+    """
 
     folder: Path = Path()
 

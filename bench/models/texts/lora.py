@@ -25,7 +25,10 @@ RANK, ALPHA = 8, 8  # defaults of peft
 
 @dataclass(frozen=True)
 class LoraModel(TextModel):
-    """Descriptor of a text model with adapters. base: the model without them."""
+    """Descriptor of a text model with adapters.
+
+    base: the model without them.
+    """
 
     base: TextModel = field(default_factory=lambda: Bert("", ""))
 

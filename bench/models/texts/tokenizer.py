@@ -27,7 +27,9 @@ MOST_UNKNOWN = 0.25  # share of unknown tokens above which the vocabulary is wro
 class Tokens:
     """Tokenized texts, padded to the longest text.
 
-    ids, segments: int32 (N, L). lengths, labels: int64 (N,). padding: id of the padding token.
+    ids, segments: int32 (N, L).
+    lengths, labels: int64 (N,).
+    padding: id of the padding token.
     """
 
     ids: Tensor
@@ -79,9 +81,10 @@ def tokenize(
     """Return texts as at most `longest` tokens each, including the tokenizer's special tokens.
 
     In a pair, the longer text is truncated first. If the tokenizer puts no special token between
-    two texts (GPT-2), a line break separates them. name: the data set, for messages.
-    Raises UserError if too many words are not in the vocabulary. Raises UserError if a text has no
-    token, or ends in the padding token.
+    two texts (GPT-2), a line break separates them.
+    name: the data set, for messages.
+    Raises UserError if too many words are not in the vocabulary.
+    Raises UserError if a text has no token, or ends in the padding token.
     """
     second = [text.second for text in texts] if any(text.second for text in texts) else None
     added = tokenizer.num_special_tokens_to_add

@@ -193,8 +193,11 @@ def _explain_missing(
 ) -> str:
     """Return what is wrong with a file that lacks tensors, and what to do.
 
-    raw: tensors of the file under its own names. body: names that the model needs.
-    barred: the missing names. fitting: needed names that the file has. name: name of the model.
+    raw: tensors of the file under its own names.
+    body: names that the model needs.
+    barred: the missing names.
+    fitting: needed names that the file has.
+    name: name of the model.
     """
     if part := describe_part(path):
         return part
@@ -236,9 +239,10 @@ def _explain_unknown(
 ) -> str:
     """Return what to do with a file that has tensors which the model lacks.
 
-    strange: names of these tensors. raw: tensors of the file under its own names. given: the same
-    tensors under the names of the model. Unknown names below a module of the model show that the
-    file is for another model.
+    strange: names of these tensors.
+    raw: tensors of the file under its own names.
+    given: the same tensors under the names of the model. Unknown names below a module of the model
+    show that the file is for another model.
     """
     modules = {key.partition(".")[0] for key in body}
     if any(key.partition(".")[0] in modules for key in strange):

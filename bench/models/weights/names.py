@@ -134,7 +134,8 @@ def _drop_wrappers(given: State, model: nn.Module, heads: Sequence[str]) -> tupl
 def _find_prefix(names: Collection[list[str]], own: State, heads: Sequence[str]) -> list[str]:
     """Return the names of the modules that wrap the model in a file, or [] if they are uncertain.
 
-    names: tensor names of the file, split at the dots. own: tensors of the model.
+    names: tensor names of the file, split at the dots.
+    own: tensors of the model.
     The result is the prefix without which most names fit the model. Names of the head do not count,
     because a wrapping module often has a head of the same name. The prefix is uncertain if another
     prefix fits at least half as many names, as in a file with two copies of the model. If no prefix

@@ -111,8 +111,9 @@ def _read_freeze_times(result: Mapping[str, Any]) -> Tensor:
 def select_recorded(harm: Sweep, sources: Sweep) -> dict[PairKey, Spec]:
     """Return the recorded run of each pair of family and task of the randomly frozen runs.
 
-    harm: sweep of the randomly frozen runs. sources: sweep of the recorded runs. The recorded runs
-    are those whose method is "as used", because they are trained like the randomly frozen runs.
+    harm: sweep of the randomly frozen runs.
+    sources: sweep of the recorded runs. The recorded runs are those whose method is "as used",
+    because they are trained like the randomly frozen runs.
     Raises UserError if a pair has no such run.
     """
     recorded = {

@@ -27,7 +27,10 @@ class RunOrigin:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded run. trace: the tensors that the strategy `Record` saved (see its docstring)."""
+    """One recorded run.
+
+    trace: the tensors that the strategy `Record` saved (see its docstring).
+    """
 
     origin: RunOrigin
     trace: Mapping[str, Tensor]
@@ -58,7 +61,10 @@ class Histories:
     origins: tuple[RunOrigin, ...]
 
     def select_runs(self, runs: Sequence[int]) -> Histories:
-        """Return the histories of the given runs only. runs: indices into origins."""
+        """Return the histories of the given runs only.
+
+        runs: indices into origins.
+        """
         rows = torch.isin(self.run, torch.tensor(list(runs)))
         names = ("tokens", "newest", "label", "known", "progress", "moved", "run")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
@@ -138,7 +144,8 @@ def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tupl
     """Return all tokens of a trace (T, L, width), computed one by one as in a run.
 
     The second value (T, L) is log10 of each layer's displacement within the window, relative to the
-    spread of its weights. trace: see `Record`.
+    spread of its weights.
+    trace: see `Record`.
     """
     snapshots = trace["snapshots"]
     ring = SnapshotRing(window, snapshots.shape[1], snapshots.shape[2], snapshots.device)

@@ -38,7 +38,10 @@ class HeldOutGroup:
 
 
 def make_groups(origins: Sequence[RunOrigin], split: str) -> list[HeldOutGroup]:
-    """Return all groups of a split of the runs. split: a key of SPLITS."""
+    """Return all groups of a split of the runs.
+
+    split: a key of SPLITS.
+    """
     everyone = range(len(origins))
     if split == "run":
         # The word "folds" seeds the order, so scores depend on it.

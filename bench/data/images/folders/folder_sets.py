@@ -160,14 +160,18 @@ def _has_blank_images(images: Tensor) -> bool:
     """Return whether any image is almost black or almost white.
 
     Its file may hold low values of 12 or 16 bits, of which only the upper 8 bits were kept. The
-    image is white if the value 0 means white. images: uint8 (N, 3, R, R).
+    image is white if the value 0 means white.
+    images: uint8 (N, 3, R, R).
     """
     pixels = images.flatten(1)
     return bool(((pixels.amax(1) < LEAST_LEVELS) | (pixels.amin(1) > 255 - LEAST_LEVELS)).any())
 
 
 def _find_flat_images(images: Tensor) -> list[int]:
-    """Return the indices of images of nearly one colour. images: uint8 (N, 3, R, R)."""
+    """Return the indices of images of nearly one colour.
+
+    images: uint8 (N, 3, R, R).
+    """
     pixels = images.flatten(2)
     spread = (pixels.amax(2) - pixels.amin(2)).amax(1)
     return (spread < LEAST_LEVELS).nonzero().flatten().tolist()

@@ -61,8 +61,9 @@ def has_read_format(path: Path) -> bool:
 def walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     """Yield the image files below a folder, also behind links, as torchvision's ImageFolder does.
 
-    Images in formats that are not read are included. above: device and inode of each folder around
-    `folder`. A link to one of them is not followed, because the walk would never end.
+    Images in formats that are not read are included.
+    above: device and inode of each folder around `folder`. A link to one of them is not followed,
+    because the walk would never end.
     """
     here = identify(folder)
     if here in above:

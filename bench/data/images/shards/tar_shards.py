@@ -27,7 +27,8 @@ class TarMember:
 
     name: its path in the archive.
     place: its path in an image folder of the same data set, train/CLASS/NAME.
-    start: position of its first byte in the archive. size: in bytes.
+    start: position of its first byte in the archive.
+    size: in bytes.
     """
 
     shard: Path
