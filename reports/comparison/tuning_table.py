@@ -118,17 +118,21 @@ def _make_exact_column(head: str, key: str) -> Column:
 
 
 def _unit(rows: Sequence[TuningRow], percent: str) -> str:
-    """Return `percent`, or "" if the scores are losses, which are not percentages."""
-    return "" if any(row.metric == "loss" for row in rows) else percent
+    """Return `percent`, or "" if the scores are no accuracies."""
+    return percent if all(row.metric in ("", "accuracy") for row in rows) else ""
 
 
 def _describe_marks(best: dict[str, TuningRow]) -> str:
     errors = ", ".join(f"{s}: {row.error:.2f}" for s, row in best.items() if row.error > 0)
-    sizes = f"{errors} points" if errors else "unknown"
+    if not errors:
+        return (
+            "The standard error of these scores is unknown, so settings that the search cannot "
+            "tell apart are not marked."
+        )
     return (
         "≈: within one standard error of the best setting of the same strategy. The search cannot "
         "tell these apart. The standard error is that of the draw of the validation samples "
-        f"({sizes}). It is a rough guide, because it takes all samples as independent."
+        f"({errors} points). It is a rough guide, because it takes all samples as independent."
     )
 
 

@@ -156,6 +156,11 @@ UNFINISHED = (
     "Without all N runs, a method is listed last and has no rank."
 )
 
+PARTIAL = (
+    "No runs on some of the pairs: {names}. The mean over other pairs cannot be compared, so such "
+    "a method is listed last and has no rank."
+)
+
 
 def build_ranking(standings: Sequence[Standing], title: str, notes: Sequence[str]) -> Table:
     """Return the table of hypervolumes and ranks."""
@@ -164,6 +169,9 @@ def build_ranking(standings: Sequence[Standing], title: str, notes: Sequence[str
         standing.contestant.name for standing in standings if standing.contestant.is_oracle
     )
     extra = [ORACLE.format(names=oracles)] if oracles else []
+    every = {pair for standing in standings for pair in standing.contestant.points}
+    partial = [s.contestant.name for s in standings if s.contestant.points.keys() < every]
+    extra += [PARTIAL.format(names=", ".join(partial))] if partial else []
     extra += [UNFINISHED] * any(row["runs"] != row["planned_runs"] for row in rows)
     return Table(title, RANKING_COLUMNS, rows, (), [RANKING, *extra, *describe_marks(rows), *notes])
 

@@ -69,11 +69,15 @@ PByControl = Mapping[str, float]  # one-sided p by control
 def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
     """Return the standings, the largest hypervolume first.
 
-    Contestants without all runs come last.
+    Contestants without all runs, or without runs on a pair that others have, come last and have no
+    rank.
     """
     volumes = {name: _compute_volumes(contestant) for name, contestant in contestants.items()}
+    every = {pair for pairs in volumes.values() for pair in pairs}
     unfinished = {
-        name for name, contestant in contestants.items() if contestant.runs[0] < contestant.runs[1]
+        name
+        for name, contestant in contestants.items()
+        if contestant.runs[0] < contestant.runs[1] or volumes[name].keys() < every
     }
     order = sorted(order_by_mean(volumes), key=lambda name: name in unfinished)
     ranked = {
@@ -202,13 +206,14 @@ def _compare_with_controls(
 def _is_testable(contestant: Contestant, differences: ControlDifferences) -> bool:
     """Return whether the runs at the defaults suffice for the tests against the controls.
 
-    All runs at the defaults must have results. At least LEAST pairs must be comparable with each
-    control. The test leaves out pairs in which a seed cannot be compared. The table shows how many
-    pairs are left.
+    All runs at the defaults must have results. At least LEAST models must be comparable with each
+    control, because pairs of one model are not independent. The test leaves out pairs in which a
+    seed cannot be compared. The table shows how many pairs are left.
     """
     whole = all(point.complete for point in contestant.defaults.values())
     return whole and all(
-        sum(d.n > 0 for d in pairs.values()) >= LEAST for pairs in differences.values()
+        len({model for (model, _), d in pairs.items() if d.n > 0}) >= LEAST
+        for pairs in differences.values()
     )
 
 

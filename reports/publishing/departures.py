@@ -40,22 +40,36 @@ def describe_departures(used: Sequence[SpecWithOptions]) -> str:
 
 def _describe_runs(name: str, used: Sequence[SpecWithOptions]) -> str:
     """Describe how SmartFRZ in some runs, which `name` names, differs from the paper."""
-    limits: dict[str, float] = {}
-    for spec, options in used:
-        path = spec.paths.get("predictor", "")
-        calibrated = _read_provenance(path).get("threshold", PRINTED_LIMIT)
-        limits[Path(path).stem] = options["threshold"] or calibrated
     words = _describe_predictors(dict.fromkeys(spec.paths.get("predictor", "") for spec, _ in used))
-    if set(limits.values()) - {PRINTED_LIMIT}:
-        each = [f"{limit:g}" for limit in dict.fromkeys(limits.values())]
-        if len(each) > 1:
-            each = [f"{limit:g} ({name})" for name, limit in limits.items()]
-        words.append(f"it freezes at P(freeze) ≥ {', '.join(each)} instead of by argmax")
+    if limits := _describe_thresholds(used):
+        words.append(f"it freezes at P(freeze) ≥ {limits} instead of by argmax")
     if warmups := sorted({o["warmup"] for _, o in used} - {0}):
         epochs = " or ".join(f"{warmup:g}" for warmup in warmups)
         span = "epoch" if warmups == [1] else f"{epochs} epochs"
         words.append(f"it freezes no layer in the first {span}")
     return f"{name} departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
+
+
+def _describe_thresholds(used: Sequence[SpecWithOptions]) -> str:
+    """Return the thresholds other than argmax, by predictor if they differ; "" if there are none."""
+    limits: dict[str, dict[float, None]] = {}  # in the order of the runs
+    for spec, options in used:
+        path = spec.paths.get("predictor", "")
+        calibrated = _read_provenance(path).get("threshold", PRINTED_LIMIT)
+        limits.setdefault(Path(path).stem, {})[options["threshold"] or calibrated] = None
+    each = {
+        name: " or ".join(f"{limit:g}" for limit in found if limit != PRINTED_LIMIT)
+        for name, found in limits.items()
+    }
+    texts = dict.fromkeys(each.values())
+    if not any(texts):
+        return ""
+    if len(texts) > 1:
+        text = ", ".join(f"{text or f'{PRINTED_LIMIT:g}'} ({name})" for name, text in each.items())
+    else:
+        text = next(iter(texts))
+    some = any(PRINTED_LIMIT in found and len(found) > 1 for found in limits.values())
+    return f"{text}, in some rows," if some else text
 
 
 def _describe_predictors(paths: Iterable[str]) -> list[str]:
@@ -77,7 +91,7 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
             f"{', '.join(sources)} instead of with sgd on imagenet"
         )
     rules = dict.fromkeys(
-        f"the range of {rule['k']} values of unbiased CKA is below {rule['epsilon']:g}"
+        f"the range of {_describe_values(rule)} of unbiased CKA is below {rule['epsilon']:g}"
         for rule in (facts["rule"] for _, facts in known)
         if rule.get("estimator", "unbiased") != "biased"
     )
@@ -87,6 +101,13 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
             "biased CKA"
         )
     return words
+
+
+def _describe_values(rule: Mapping[str, Any]) -> str:
+    """Describe the CKA values that a label rule compares."""
+    if rule.get("kind", "stable") == "settled":
+        return "this value and all later values"
+    return f"{rule['k']} values"
 
 
 def _describe_training(recipe: Mapping[str, Any]) -> str:

@@ -8,9 +8,11 @@ from bench.cli.predictor.config import (
     FEATURES_HELP,
     add_size_arguments,
     add_training_arguments,
+    list_given,
     parse_config,
 )
 from bench.cli.predictor.sources import add_source_arguments, collect_recordings, make_launch
+from bench.errors import UserError
 from bench.files import make_folder, write_atomically
 
 HELP = "score predictors on held-out runs, model families and source tasks, and draw the scores"
@@ -35,10 +37,19 @@ def main(args: argparse.Namespace) -> int:
     from reports.figures import predictor_scores
     from reports.figures.style import apply_style, save_figure
     from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evaluation
+    from strategies.smartfrz.studies.in_use_study import (
+        check_sizes,
+        compare_in_use,
+        format_outcomes,
+    )
     from strategies.smartfrz.training.corpus import build_histories
     from strategies.smartfrz.training.train_predictor import require_both_labels
 
     config = parse_config(args)
+    if args.used:
+        check_sizes(config)
+    elif "decision" in list_given(args):
+        raise UserError("--decision acts on the runs of --used only; add --used, or remove it")
     out = args.results / "reports" / config.profile_name / "predictor"
     make_folder(out)
     corpus = build_histories(
@@ -61,8 +72,5 @@ def main(args: argparse.Namespace) -> int:
         drawn = predictor_scores.draw_reliability(pd.DataFrame(evaluation.bins), title=title)
         save_figure(drawn, out / "reliability")
     if args.used:
-        from strategies.smartfrz.studies import in_use_study
-
-        outcomes = in_use_study.compare_in_use(config, args.results, make_launch(args))
-        print(in_use_study.format_outcomes(outcomes))
+        print(format_outcomes(compare_in_use(config, args.results, make_launch(args))))
     return 0

@@ -52,6 +52,9 @@ def main(args: argparse.Namespace) -> int:
     from strategies.smartfrz.training.train_predictor import build_predictor, list_variants
 
     several = "--all" if args.all else "--shipped" if args.shipped else ""
+    sizes = [f"--{name}" for name in ("features", "window", "tailored") if getattr(args, name)]
+    if several and sizes:
+        raise UserError(f"{several} trains predictors of given sizes; remove {', '.join(sizes)}")
     changed = [f"--{name.replace('_', '-')}" for name in list_given(args)]
     if several and (args.out or args.without_family or args.as_published):
         raise UserError(

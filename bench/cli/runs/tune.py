@@ -19,6 +19,8 @@ from bench.cli.arguments import (
 )
 from bench.errors import UserError
 
+# Changeable fields on which the best learning rate and weight decay can depend.
+OF_THE_TRAINING = ("epochs", "train_limit", "resolution", "normalisation", "precision")
 HELP = "search learning rate, warm-up and weight decay on validation data"
 EXAMPLE = "freezebench tune vgg11 cifar10 --lr 0.01,0.04 --warmup 0 --epochs 2 --train-limit 256"
 
@@ -103,10 +105,13 @@ def main(args: argparse.Namespace) -> int:
     print(format_text(build_tuning_table(rows, sweep.title)))
     lines = format_profile_lines(rows, f"{args.model}/{args.dataset}", FULL, args.setting)
     print(
-        "Best values of full training, as lines for the profile. They replace a section of the "
-        "profile with the same name:\n"
+        "Best values of full training, as lines for the profile. If the profile has this section, "
+        "set only these three keys in it. Other keys of the section, such as epochs, must stay:\n"
     )
     print(lines)
+    if used := {k: v for k, v in collect_fields(args).items() if k in OF_THE_TRAINING}:
+        words = ", ".join(f"{name} = {value}" for name, value in used.items())
+        print(f"\nThe search used {words}. With other values of these, the best may differ.")
     return 1 if outcome.failed else 0
 
 

@@ -16,6 +16,7 @@ from bench.errors import UserError
 from bench.planning.sweep import Entry, load_sweep
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
+from strategies.smartfrz.strategy import SmartFRZ
 from strategies.smartfrz.training.held_out import compute_interval
 from strategies.smartfrz.training.source_runs import refuse_targets
 from strategies.smartfrz.training.train_predictor import PredictorConfig, build_predictor
@@ -41,6 +42,22 @@ class MethodOutcome:
     accuracy: float
     lost: float
     saved: float
+
+
+def check_sizes(config: PredictorConfig) -> None:
+    """Raise UserError if the runs of the sweep SWEEP cannot use a predictor of these sizes."""
+    sizes = {
+        "features": config.features,
+        "window": config.training.window,
+        "tailored": config.tailored,
+    }
+    for name, value in sizes.items():
+        default = SmartFRZ.options[name].default
+        if value != default:
+            raise UserError(
+                f"--used trains predictors for SmartFRZ with {name} = {default}, not {value}; "
+                "remove --features, --window, --tailored and --as-published"
+            )
 
 
 def compare_in_use(

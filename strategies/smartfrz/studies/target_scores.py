@@ -61,7 +61,10 @@ def _find_fault(spec: Spec, facts: Mapping[str, Any]) -> str:
     wanted = {
         "snapshots_per_epoch": facts["snapshots_per_epoch"],
         # The label rule counts CKA values, so their distance must be that of the training data.
-        "probes_per_epoch": Record.options["probes_per_epoch"].default,
+        # Files of earlier releases do not have it; their runs used the default.
+        "probes_per_epoch": facts.get(
+            "probes_per_epoch", Record.options["probes_per_epoch"].default
+        ),
     }
     for name, value in wanted.items():
         if (own := read_option(spec, name)) != value:

@@ -51,10 +51,10 @@ def count_freezes(histories: Histories, p: Tensor, threshold: float) -> tuple[in
 
 def calibrate_threshold(
     histories: Histories, predicted: Mapping[str, Tensor], wrong: float
-) -> tuple[float, float]:
+) -> tuple[float, int, int]:
     """Return the lowest threshold with at most a fraction `wrong` of wrong freezes.
 
-    The second value is the fraction of wrong freezes at this threshold.
+    The other values are the number of freezes at this threshold, and how many of them are wrong.
     predicted: held-out P(freeze) (N, S) by split, NaN where no P is known.
     The freezes of all splits are pooled. They are counted as in `count_freezes`.
     Thresholds from 0.50 to 0.99 are tried in steps of 0.01. If all of them give more wrong freezes
@@ -65,4 +65,4 @@ def calibrate_threshold(
         froze, bad = (sum(parts) for parts in zip(*counts, strict=True))
         if bad <= wrong * froze:
             break
-    return step / 100, bad / max(froze, 1)
+    return step / 100, froze, bad

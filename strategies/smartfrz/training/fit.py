@@ -14,6 +14,7 @@ from bench.seeds import derive_seed, make_generator
 from strategies.smartfrz.predictor import Predictor
 from strategies.smartfrz.training.corpus import Histories
 
+RISE = 0.1  # share of the steps in which OneCycleLR raises the learning rate
 MOMENTUM = 0.9  # of SGD; the paper does not name its value
 
 
@@ -110,7 +111,9 @@ def _build_optimizer(
         optimizer = torch.optim.SGD(weights, training.lr, momentum=MOMENTUM, weight_decay=decay)
     if training.schedule == "constant":
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, steps, pct_start=0.1)
+    # OneCycleLR divides by the length of its warm-up, steps × pct_start − 1, which 10 steps make 0.
+    share = RISE if RISE * steps != 1 else 1.5 * RISE
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, steps, pct_start=share)
     return optimizer, schedule
 
 

@@ -37,7 +37,8 @@ class Score:
     For each group, the classifier is fitted without the runs of the group. Intervals are taken over
     runs, because the moments of one run are not independent.
 
-    groups: AUROC over all moments of a group, by split and group.
+    groups: AUROC over all moments of a group, by split and group. Groups of one label
+        are missing.
     auroc: AUROC of each run that has both labels, by split and run.
     precision: average precision of each of these runs, by split and run.
     predicted: held-out P(freeze) (N, S) of N layers at S moments, by split. The rows of runs in
@@ -69,8 +70,9 @@ class Score:
         ]
 
     def find_worst_group(self, splits: Sequence[str] = CHOOSING) -> float:
-        """Return the lowest AUROC of any group of the splits."""
-        return min(v for (split, _), v in self.groups.items() if split in splits)
+        """Return the lowest AUROC of any group of the splits; NaN if no group has an AUROC."""
+        found = [v for (split, _), v in self.groups.items() if split in splits]
+        return min(found, default=math.nan)
 
 
 def make_classifiers(training: PredictorTraining) -> dict[str, Classifier]:
@@ -92,10 +94,11 @@ def make_classifiers(training: PredictorTraining) -> dict[str, Classifier]:
 def find_groups(
     histories: Histories, splits: Sequence[str]
 ) -> tuple[list[HeldOutGroup], list[str]]:
-    """Return the groups of some splits, and a line for each group that is left out.
+    """Return the groups of some splits, and a line for each group without AUROC.
 
     A group is left out if its training runs do not have both labels, or its held-out runs have no
-    label.
+    label. A group whose held-out runs have one label only has no AUROC, but counts for the
+    threshold.
     """
     groups, left_out = [], []
     for group in (group for split in splits for group in make_groups(histories.origins, split)):
@@ -108,6 +111,11 @@ def find_groups(
             reason = "its held-out part has no labels"
         else:
             groups.append(group)
+            if found := held.describe_one_label():
+                left_out.append(
+                    f"the group {group.name} of the split {group.split} has no AUROC: in its "
+                    f"held-out part, {found}"
+                )
             continue
         left_out.append(f"left out the group {group.name} of the split {group.split}: {reason}")
     return groups, left_out
@@ -182,9 +190,9 @@ def _compute_score(
     for group in parts:
         p = predicted[group.split]
         rows = _find_rows(histories, group.held)
-        of_group[group.split, group.name] = compute_auroc(
-            histories, p, histories.known & rows[:, None]
-        )
+        of_all = compute_auroc(histories, p, histories.known & rows[:, None])
+        if not math.isnan(of_all):
+            of_group[group.split, group.name] = of_all
         for run in group.held:
             moments = histories.known & (histories.run == run)[:, None]
             label = histories.label[moments]

@@ -131,6 +131,32 @@ def refuse_long_rule(sweep: Sweep, rule: Rule) -> None:
         )
 
 
+def check_recorded(sweep: Sweep) -> None:
+    """Raise UserError unless all runs of a sweep record, with the same measurements per epoch."""
+    for entry in sweep.entries:
+        if entry.spec.strategy != Record.name:
+            raise UserError(
+                f"sweep {sweep.name}: {entry.spec.label} uses the strategy {entry.spec.strategy}; "
+                f"a predictor is trained on runs of the strategy {Record.name}"
+            )
+    for name in ("snapshots_per_epoch", "probes_per_epoch"):
+        read_shared_option(sweep, name)
+
+
+def read_shared_option(sweep: Sweep, name: str) -> int:
+    """Return an option of the strategy `record`. Raise UserError if the runs have several values.
+
+    The window and the label rule count snapshots and CKA values, so these must have one distance.
+    """
+    values = sorted({read_option(entry.spec, name) for entry in sweep.entries})
+    if len(values) > 1:
+        raise UserError(
+            f"sweep {sweep.name}: its runs have {name} = {' and '.join(map(str, values))}; give "
+            "all of them the same value"
+        )
+    return values[0]
+
+
 def read_option(spec: Spec, name: str) -> int:
     """Return an option of the strategy `record` in a spec, or its default."""
     return int(spec.options.get(name, Record.options[name].default))

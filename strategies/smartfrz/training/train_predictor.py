@@ -33,11 +33,12 @@ from strategies.smartfrz.training.held_out import (
 )
 from strategies.smartfrz.training.held_out_groups import CHOOSING
 from strategies.smartfrz.training.labels import Rule
-from strategies.smartfrz.training.recorder import Record
 from strategies.smartfrz.training.source_runs import (
+    check_recorded,
     list_pretraining,
     load_recordings,
     load_source_sweep,
+    read_shared_option,
     refuse_long_rule,
 )
 
@@ -134,6 +135,7 @@ def build_predictor(
     size = features, training.window, config.tailored
     path = out or find_predictor(config.profile_name, *size, exactly=True, recipe=config.recipe)
     _check_left_out(sweep, config.profile, out, without_family, without_task)
+    check_recorded(sweep)
     refuse_long_rule(sweep, rule)
     prepare_place(path)
     recordings = [
@@ -152,7 +154,8 @@ def build_predictor(
         "features": features,
         "window": training.window,
         "tailored": config.tailored,
-        "snapshots_per_epoch": Record.options["snapshots_per_epoch"].default,
+        "snapshots_per_epoch": read_shared_option(sweep, "snapshots_per_epoch"),
+        "probes_per_epoch": read_shared_option(sweep, "probes_per_epoch"),
         "threshold": limit,
         "decision": config.decision if scores else "argmax",  # see _choose_threshold
         "label_warmup": config.unlabelled_share,
@@ -205,7 +208,10 @@ def _describe_corpus(corpus: Histories, rule: Rule) -> str:
 def require_both_labels(corpus: Histories, rule: Rule) -> None:
     """Raise UserError unless some layers are labelled as converged and some as not converged."""
     if found := corpus.describe_one_label():
-        raise UserError(f"{found} ({rule}), so there is nothing to learn; change --k or --epsilon")
+        raise UserError(
+            f"{found} ({rule}), so there is nothing to learn; change --k, --epsilon or "
+            "--unlabelled-share"
+        )
 
 
 def _choose_threshold(
@@ -224,12 +230,17 @@ def _choose_threshold(
         report_line(format_scores(scores))
         if config.decision == "argmax":
             return scores, ARGMAX
-        limit, share = calibrate_threshold(corpus, scores["predictor"].predicted, WRONG)
+        limit, froze, early = calibrate_threshold(corpus, scores["predictor"].predicted, WRONG)
         report_line(
-            f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come before "
+            f"threshold {limit:.2f}: {early} of {froze} freezes in held-out runs come before "
             f"convergence (limit {WRONG:.0%}"
-            + (")" if share <= WRONG else "; no threshold keeps below it)")
+            + (")" if early <= WRONG * froze else "; no threshold keeps below it)")
         )
+        if not froze:
+            report_line(
+                "warning: no layer of a held-out run freezes at this threshold; the predictor may "
+                "never freeze a layer"
+            )
         return scores, limit
     report_line(
         "no recorded run can be held out, so the threshold is not calibrated: it is 0.5 (argmax)"

@@ -226,13 +226,16 @@ def test_the_threshold_rises_until_few_freezes_are_wrong(corpus: Histories) -> N
     p = torch.where(sure, 0.8, early)
     wrong_at_first = ~sure[:, 2]
     assert wrong_at_first.float().mean() > 0.5
-    limit, share = calibrate_threshold(corpus, {"family": p, "task": p}, wrong=0.0)
-    assert (limit, share) == (pytest.approx(0.61), 0.0)
-    limit, share = calibrate_threshold(corpus, {"family": p, "task": p}, wrong=1.0)
+    limit, froze, early = calibrate_threshold(corpus, {"family": p, "task": p}, wrong=0.0)
+    assert (limit, early) == (pytest.approx(0.61), 0)
+    assert froze > 0
+    limit, froze, early = calibrate_threshold(corpus, {"family": p, "task": p}, wrong=1.0)
     assert limit == 0.5
-    assert share > 0.5
+    assert early > froze / 2
     never = torch.where(sure, 0.0, 0.995)
-    assert calibrate_threshold(corpus, {"family": never}, wrong=0.1) == (0.99, 1.0)
+    limit, froze, early = calibrate_threshold(corpus, {"family": never}, wrong=0.1)
+    assert limit == 0.99
+    assert early == froze > 0
 
 
 def test_interval_equals_manual_calculation() -> None:
