@@ -55,6 +55,23 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
+def widen_interval(interval: Interval, tests: int) -> Interval:
+    """Return the interval of one of several tests, by Bonferroni's correction.
+
+    tests: number of tests. The level rises from LEVEL to 1 − (1 − LEVEL) / tests. If the interval
+    contains those of several estimates, the degrees of freedom of the widest one scale its ends.
+    """
+    df = interval.n - 1 if interval.df is None else interval.df
+    if tests <= 1 or not interval.known or df <= 0:
+        return interval
+    tail = (1 - LEVEL) / 2
+    scale = float(stdtrit(df, 1 - tail / tests) / stdtrit(df, 1 - tail))
+    low, high = (
+        interval.mean + scale * (end - interval.mean) for end in (interval.low, interval.high)
+    )
+    return Interval(interval.mean, low, high, interval.n, interval.df)
+
+
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0)
 
 

@@ -38,15 +38,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Criterion:
-    """Criterion for a claim: `find` judges the runs, and `rule` states the criterion in words."""
+    """Criterion for a claim.
+
+    rule: the criterion in words.
+    find: function that judges the runs, given the number of parts of the claim.
+    """
 
     rule: str
-    find: Callable[[Frames], Finding]
+    find: Callable[[Frames, int], Finding]
 
-    def __call__(self, frames: Frames) -> Finding:
-        """Judge the runs. The outcome is "undecided" if runs are missing."""
+    def __call__(self, frames: Frames, parts: int = 1) -> Finding:
+        """Judge the runs. The outcome is "undecided" if runs are missing.
+
+        parts: number of criteria that the claim combines, for the correction of their outcomes.
+        """
         try:
-            return self.find(frames)
+            return self.find(frames, parts)
         except MissingRunsError as reason:
             return Finding(f"– ({reason})", "undecided")
 
@@ -58,11 +65,11 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
     each: judge every pair separately, and never pool the pairs.
     """
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         found, words = _describe_points(
             evidence.compute_differences(frames, table, ours, theirs), each
         )
-        return Finding(words, outcome_rules.check_above(found, -MARGIN))
+        return Finding(words, outcome_rules.check_above(found, -MARGIN, parts))
 
     return Criterion(
         f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling(each)}. "
@@ -74,9 +81,9 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
 def require_better(table: str, ours: str, theirs: str) -> Criterion:
     """Require that method `ours` is more accurate than method `theirs`."""
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         found, words = _describe_points(evidence.compute_differences(frames, table, ours, theirs))
-        return Finding(words, outcome_rules.check_above(found, 0.0))
+        return Finding(words, outcome_rules.check_above(found, 0.0, parts))
 
     return Criterion(
         f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling()}. "
@@ -95,11 +102,11 @@ def require_saving(
     least: from 0 to 1.
     """
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         found, words = _describe_shares(
             evidence.compute_savings(frames, table, ours, theirs, key), least
         )
-        return Finding(words, outcome_rules.check_above(found, least))
+        return Finding(words, outcome_rules.check_above(found, least, parts))
 
     threshold = f"{format_fixed(100 * least, DIGITS if least else 0)} %"
     return Criterion(
@@ -115,7 +122,7 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
     low, high: shares (0 to 1). If low is 0, only the upper limit is checked.
     """
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         shares = evidence.compute_decide_share(frames, table, method)
         values = [100 * share.mean for share in shares.values()]
         ends = [100 * low, 100 * high] if low else [100 * high]
@@ -126,9 +133,9 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
         words = f"{least} to {most} % of training time"
         found = list(shares.values())
         outcome = (
-            outcome_rules.check_between(found, low, high)
+            outcome_rules.check_between(found, low, high, parts)
             if low
-            else outcome_rules.check_below(found, high)
+            else outcome_rules.check_below(found, high, parts)
         )
         return Finding(words, outcome)
 
@@ -149,9 +156,9 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
     The realised ratio is the share of time saved divided by the share of FLOPs saved.
     """
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         ratio = evidence.compute_realised(frames, table, method)
-        return Finding(format_ratio(ratio, least), outcome_rules.check_above([ratio], least))
+        return Finding(format_ratio(ratio, least), outcome_rules.check_above([ratio], least, parts))
 
     return Criterion(
         f"Share of time that {method} saves divided by share of FLOPs that it saves, mean over "
@@ -163,15 +170,15 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
 def require_all(*criteria: Criterion) -> Criterion:
     """Combine several criteria into one that requires all of them."""
 
-    def find(frames: Frames) -> Finding:
-        found = [criterion(frames) for criterion in criteria]
+    def find(frames: Frames, parts: int) -> Finding:
+        found = [criterion(frames, parts * len(criteria)) for criterion in criteria]
         return Finding(
             "; ".join(f"({number}) {f.ours}" for number, f in enumerate(found, 1)),
             outcome_rules.combine_outcomes(*(f.outcome for f in found)),
         )
 
-    parts = [f"({number}) {criterion.rule}" for number, criterion in enumerate(criteria, 1)]
-    return Criterion(f"All parts must hold. {' '.join(parts)}", find)
+    rules = [f"({number}) {criterion.rule}" for number, criterion in enumerate(criteria, 1)]
+    return Criterion(f"All parts must hold. {' '.join(rules)}", find)
 
 
 def _describe_points(found: PairDifferences, each: bool = False) -> tuple[list[Interval], str]:

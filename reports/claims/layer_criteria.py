@@ -20,10 +20,10 @@ def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
     least: from 0 to 1.
     """
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         found = {model: evidence.compute_memory_saved(frames, model) for model in models}
         words = "; ".join(f"{m} {format_percent(saved, least)}" for m, saved in found.items())
-        return Finding(words, outcome_rules.check_above(list(found.values()), least))
+        return Finding(words, outcome_rules.check_above(list(found.values()), least, parts))
 
     several = len(models) > 1
     return Criterion(
@@ -38,7 +38,7 @@ def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
 def require_inversions(model: str) -> Criterion:
     """Require that, in some run, a layer freezes before a layer that is nearer to the input."""
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         counts = evidence.measure_runs(frames, model, count_inversions)
         runs = sum(count > 0 for count in counts)
         return Finding(f"in {runs} of {len(counts)} runs", outcome_rules.check_any_positive(counts))
@@ -53,11 +53,11 @@ def require_inversions(model: str) -> Criterion:
 def require_front_first(model: str) -> Criterion:
     """Require that layers tend to freeze in the order of the forward pass."""
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         correlation = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
         return Finding(
             f"rank correlation {format_interval(correlation)}",
-            outcome_rules.check_above([correlation], 0.0),
+            outcome_rules.check_above([correlation], 0.0, parts),
         )
 
     return Criterion(

@@ -1,44 +1,53 @@
 """Rules that turn intervals into the outcome of a claim.
 
-A claim holds if all intervals satisfy its condition. A claim does not hold if one interval
-contradicts the condition. An interval decides nothing if it contains the threshold or if its ends
-are unknown.
+A claim holds if all intervals satisfy its condition. This needs no correction for the number of
+intervals (intersection-union test, Berger 1982). A claim does not hold if one interval contradicts
+the condition. One of several intervals can do so by chance, so each is widened by Bonferroni's
+correction first. An interval decides nothing if it contains the threshold or if its ends are
+unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
-from reports.statistics import LEAST, Interval
+from reports.statistics import LEAST, Interval, widen_interval
 
 Outcome = Literal["holds", "does not hold", "undecided"]
 
 
-def check_above(intervals: Sequence[Interval], threshold: float) -> Outcome:
-    """Return "holds" if every interval is above the threshold, "does not hold" if any is below.
+def check_above(intervals: Sequence[Interval], threshold: float, parts: int = 1) -> Outcome:
+    """Return "holds" if every interval is above the threshold.
 
-    In all other cases, return "undecided". As in the tables, an interval of fewer than LEAST values
-    decides nothing.
+    Return "does not hold" if any interval is below it after the correction for their number, and in
+    all other cases "undecided". As in the tables, an interval of fewer than LEAST values decides
+    nothing.
+
+    parts: number of parts of the claim, each of which can contradict it.
     """
-    if any(interval.high < threshold for interval in intervals if interval.n >= LEAST):
+    tests = len(intervals) * parts
+    if any(widen_interval(i, tests).high < threshold for i in intervals if i.n >= LEAST):
         return "does not hold"
     sure = all(interval.low > threshold and interval.n >= LEAST for interval in intervals)
     return _decide(bool(intervals) and sure)
 
 
-def check_below(intervals: Sequence[Interval], threshold: float) -> Outcome:
-    """Return "holds" if every interval is below the threshold, "does not hold" if any is above."""
-    return check_above([_negate_interval(interval) for interval in intervals], -threshold)
+def check_below(intervals: Sequence[Interval], threshold: float, parts: int = 1) -> Outcome:
+    """Return "holds" if every interval is below the threshold; otherwise as in `check_above`."""
+    return check_above([_negate_interval(interval) for interval in intervals], -threshold, parts)
 
 
-def check_between(intervals: Sequence[Interval], low: float, high: float) -> Outcome:
+def check_between(
+    intervals: Sequence[Interval], low: float, high: float, parts: int = 1
+) -> Outcome:
     """Return "holds" if all intervals are inside (low, high).
 
-    Return "does not hold" if any interval is entirely outside. In all other cases, return
-    "undecided".
+    Return "does not hold" if any interval is entirely outside after the correction for their
+    number, and in all other cases "undecided".
     """
-    return combine_outcomes(check_above(intervals, low), check_below(intervals, high))
+    return combine_outcomes(check_above(intervals, low, parts), check_below(intervals, high, parts))
 
 
 def combine_outcomes(*outcomes: Outcome) -> Outcome:
@@ -63,4 +72,4 @@ def _decide(sure: bool) -> Outcome:
 
 
 def _negate_interval(interval: Interval) -> Interval:
-    return Interval(-interval.mean, -interval.high, -interval.low, interval.n)
+    return replace(interval, mean=-interval.mean, low=-interval.high, high=-interval.low)

@@ -18,18 +18,18 @@ from reports.statistics import MARGIN
 TITLE = "Claims of the paper"
 NOTES = (
     "Intervals are two-sided 95 % intervals. They are paired by seed if they compare two methods. "
-    "Those of differences in accuracy also "
-    "cover the test draw. If a rule says “pooled”, three or more pairs of model and data set are "
-    "pooled. The interval is then over the means of the pairs. With three or more models, it is "
-    "widened to contain the interval over the models, because the pairs of one model are not "
-    "independent.",
+    "Those of differences in accuracy also cover the test draw. If a rule says “pooled”, three or "
+    "more pairs of model and data set are pooled. The interval is then over the means of the "
+    "pairs. With three or more models, it is widened to contain the interval over the models, "
+    "because the pairs of one model are not independent.",
     "“Undecided” means that an interval contains the threshold of its rule or has fewer than "
     "three values. It also means that runs are missing or that times cannot be compared. The "
     "column “These runs” shows the interval, or why there is none.",
     f"“Loses no accuracy” means that the interval of the loss is below {MARGIN} points.",
     "The rules are the same for every profile. An outcome is valid only for the models and data "
-    "sets of this profile. The intervals are not corrected for the number of claims, nor for the "
-    "number of intervals in one claim.",
+    "sets of this profile. A claim with several intervals does not hold only if one of them still "
+    "contradicts it after Bonferroni's correction for the number of intervals in all of its parts. "
+    "The intervals shown are not corrected, and nothing is corrected for the number of claims.",
     "A share saved is 1 − geometric mean of the cost ratios over the seeds. The tables show FLOPs "
     "saved as 1 − ratio of the mean FLOPs, which can differ slightly.",
 )

@@ -16,7 +16,7 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
     default: method name of the default setting.
     """
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         found = {
             (*pair, method): difference.interval
             for method in methods
@@ -29,7 +29,7 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
             f"largest difference: {farthest[-1]} on {farthest[0]}, "
             f"{format_interval(found[farthest], (-most, most))} points"
         )
-        return Finding(words, outcome_rules.check_between(list(found.values()), -most, most))
+        return Finding(words, outcome_rules.check_between(list(found.values()), -most, most, parts))
 
     return Criterion(
         f"Difference in accuracy, each setting − the default ({default}), paired by seed. Holds if "
@@ -46,7 +46,7 @@ def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
     chosen: method name of the chosen setting.
     """
 
-    def find(frames: Frames) -> Finding:
+    def find(frames: Frames, parts: int) -> Finding:
         found = {m: evidence.compute_differences(frames, table, chosen, m) for m in methods}
         every = {
             (m, *pair): difference.interval
@@ -55,7 +55,7 @@ def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
         }
         closest = min(every, key=lambda key: every[key].mean)
         words = f"smallest lead: {format_interval(every[closest])} points over {closest[0]}"
-        return Finding(words, outcome_rules.check_above(list(every.values()), 0.0))
+        return Finding(words, outcome_rules.check_above(list(every.values()), 0.0, parts))
 
     return Criterion(
         f"Difference in accuracy, {chosen} − each other setting, paired by seed. Holds if every "

@@ -51,7 +51,7 @@ def _describe_runs(name: str, used: Sequence[SpecWithOptions]) -> str:
 
 
 def _describe_thresholds(used: Sequence[SpecWithOptions]) -> str:
-    """Return the thresholds other than argmax, by predictor if they differ; "" if there are none."""
+    """Return the thresholds other than argmax, by predictor if they differ; "" if none."""
     limits: dict[str, dict[float, None]] = {}  # in the order of the runs
     for spec, options in used:
         path = spec.paths.get("predictor", "")

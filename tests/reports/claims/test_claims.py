@@ -4,6 +4,7 @@ import math
 import string
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ from reports.document.report import Report
 from reports.document.terminal import format_text
 from reports.page.page import render_page
 from reports.runs import run_table
-from reports.statistics import Interval
+from reports.statistics import Interval, compute_t_interval
 from tests.support.claim_results import FULL, HARSH, KIND, LAYERS, SAVED_MEMORY, make_frames
 from tests.support.synthetic_results import PROFILE, list_runs
 
@@ -130,6 +131,24 @@ def test_share_of_decisions_uses_cpu_time_on_cpu_and_wall_time_on_gpu():
     found = claim.criterion(GOOD | {"table2": slow})
     assert found.ours == "30.00 to 30.00 % of training time"
     assert found.outcome == "does not hold"
+
+
+def test_one_of_several_intervals_contradicts_a_claim_only_after_the_correction():
+    """A claim with many intervals is else refuted by chance: one of 40 is below by 2.5 %."""
+    barely, far, above = (Interval(mean, mean - 1, mean + 1, 5) for mean in (-1.1, -3.0, 2.0))
+    assert outcome_rules.check_above([barely], 0.0) == "does not hold"
+    assert outcome_rules.check_above([barely], 0.0, parts=2) == "undecided"
+    assert outcome_rules.check_above([barely, *7 * [above]], 0.0) == "undecided"
+    assert outcome_rules.check_above([far, *7 * [above]], 0.0) == "does not hold"
+    assert outcome_rules.check_above(8 * [above], 0.0) == "holds"  # needs no correction
+
+
+def test_refutation_by_chance_is_as_rare_with_eight_intervals_as_with_one():
+    draw, refuted = np.random.default_rng(0), 0
+    for _ in range(2000):
+        found = [compute_t_interval(list(draw.normal(0, 1, 5))) for _ in range(8)]
+        refuted += outcome_rules.check_above(found, 0.0) == "does not hold"
+    assert 0.01 < refuted / 2000 < 0.04  # 2.5 %; 18 % without the correction
 
 
 ENDS = st.floats(-10, 10)

@@ -276,3 +276,22 @@ def test_a_method_without_results_has_no_hypervolume_and_no_rank() -> None:
     assert found[0].rank == 1
     assert math.isnan(found[1].rank)
     assert math.isnan(found[1].hypervolume.mean)
+
+
+def test_a_method_with_runs_on_some_pairs_has_no_rank() -> None:
+    found = collect({"mine": 0.0, "other": 1.0})
+    del found["mine"].points[PAIRS[0]]
+    ranked = compute_standings(found)
+    assert ranked[-1].contestant.name == "mine"
+    assert math.isnan(ranked[-1].rank)
+    assert {s.contestant.name: s.rank for s in ranked}["other"] == 1
+    notes = build_ranking(ranked, "a title", []).notes
+    assert any(note.startswith("No runs on some of the pairs: mine.") for note in notes)
+
+
+def test_pairs_of_two_models_are_too_few_for_a_test() -> None:
+    found = collect({"mine": 0.0})
+    for pair in PAIRS[4:]:
+        del found["mine"].points[pair]
+    (mine,) = (s for s in compute_standings(found) if s.contestant.name == "mine")
+    assert (mine.outcome, mine.compared["prefix"]) == ("not tested", 4)

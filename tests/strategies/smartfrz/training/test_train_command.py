@@ -238,3 +238,50 @@ def test_a_row_without_its_predictor_file_gives_one_line(
     given = ["--predictor", str(tmp_path / "own.safetensors"), "--results", str(tmp_path)]
     assert main(["plan", str(tmp_path / "mine.toml"), "--controls", "--seeds", "1", *given]) == 0
     assert "smartfrz: 4" in capsys.readouterr().out  # 2 runs each of two methods
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ('[[methods]]\nname = "full"\n', "uses the strategy full; a predictor is trained on runs"),
+        (
+            '[[methods]]\nname = "often"\nstrategy = "record"\n'
+            "options = {tailored = 32, snapshots_per_epoch = 12}\n",
+            "its runs have snapshots_per_epoch = 6 and 12; give all of them the same value",
+        ),
+    ],
+)
+def test_runs_that_cannot_train_a_predictor_are_refused_before_the_launch(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    methods: str,
+    words: str,
+) -> None:
+    text = SWEEP.replace('methods = ["record"]\n', "")
+    (tmp_path / "tiny.toml").write_text(f"{text}\n{methods}")
+    assert main([*command, "--out", str(tmp_path / "own.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["train", "--all", "--window", "20"], "--all trains predictors of given sizes; remove"),
+        (["evaluate", "--used", "--window", "20"], "for SmartFRZ with window = 30, not 20"),
+        (["evaluate", "--decision", "argmax"], "--decision acts on the runs of --used only"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    capsys: pytest.CaptureFixture[str], given: list[str], words: str
+) -> None:
+    assert main(["predictor", *given]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_note_on_departures_names_every_threshold() -> None:
+    sweep = load_sweep("frontier", "laptop", controls=True, seeds=1)
+    words = describe_profile(sweep)["departures"]
+    assert "P(freeze) ≥ 0.91 or 0.7, in some rows, instead of by argmax" in words

@@ -22,6 +22,7 @@ from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
     compute_interval,
+    find_groups,
     format_scores,
     score_held_out,
 )
@@ -236,6 +237,25 @@ def test_the_threshold_rises_until_few_freezes_are_wrong(corpus: Histories) -> N
     limit, froze, early = calibrate_threshold(corpus, {"family": never}, wrong=0.1)
     assert limit == 0.99
     assert early == froze > 0
+
+
+def test_training_of_ten_steps_ends(corpus: Histories) -> None:
+    """OneCycleLR divides by zero if a tenth of the steps is one step."""
+    network = fit_predictor(corpus, PredictorTraining(window=12, epochs=10, batch=32))
+    assert all(p.isfinite().all() for p in network.parameters())
+
+
+def test_a_group_whose_held_out_run_has_one_label_has_no_auroc(corpus: Histories) -> None:
+    label = corpus.label.clone()
+    label[corpus.run == 0] = True
+    one = replace(corpus, label=label)
+    lines = find_groups(one, ["run"])[1]
+    assert [line for line in lines if "has no AUROC" in line] == lines != []
+    score = score_held_out(one, TRAINING, ["progress alone"], ["run"])["progress alone"]
+    assert len(score.groups) == len(corpus.origins) - 1
+    values = list(score.groups.values())
+    assert score.find_worst_group(["run"]) == min(values)
+    assert score.average_groups(["run"]) == pytest.approx(sum(values) / len(values))
 
 
 def test_interval_equals_manual_calculation() -> None:
