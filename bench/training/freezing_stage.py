@@ -30,7 +30,7 @@ def run_stage(run: RunState) -> None:
     often = run.strategy.switches_often
     time_block = run.clocks.time_inside_step if often else run.clocks.time_region
     with run.watch_strategy("decide"), time_block("decide"):
-        decisions = ask_strategy(run.strategy, run.named, view)
+        decisions = ask_strategy(run.strategy, run.strategy_name, view)
     with time_block("decide"):
         decisions = run.group.broadcast_value(decisions)
         if view.step < view.total_steps:

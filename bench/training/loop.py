@@ -117,11 +117,11 @@ def prepare(run: RunState, folder: RunFolder) -> None:
     # A checkpoint holds the clocks of the first start, which this one only repeats.
     region = "prepare" if folder.checkpoint.exists() else "decide"
     with run.clocks.time_region(region):
-        steps = read_steps(run.named, run.strategy.total_steps(run.view))
+        steps = read_steps(run.strategy_name, run.strategy.total_steps(run.view))
         run.view.total_steps = run.group.broadcast_value(steps)
     with run.watch_strategy("start"), run.clocks.time_region(region):
         run.strategy.start(run.view)
-    check_late_answers(run.strategy, run.named)
+    check_late_answers(run.strategy, run.strategy_name)
     if folder.checkpoint.exists():
         restore(run, load_checkpoint(folder.checkpoint, run.spec.id, run.device), folder)
         run.accounting.forget_peaks()  # exclude the copy read from the checkpoint
@@ -136,8 +136,8 @@ def _refuse_costly_switches(run: RunState) -> None:
     costly = [name for name in ("compiled", "cache_prefix", "fold_norms") if getattr(spec, name)]
     if run.strategy.switches_often and costly:
         raise UserError(
-            f"{spec.label}: strategy {run.named} often changes the frozen layers, and {costly[0]} "
-            f"would prepare each change anew; set {costly[0]} = false"
+            f"{spec.label}: strategy {run.strategy_name} often changes the frozen layers, and "
+            f"{costly[0]} would prepare each change anew; set {costly[0]} = false"
         )
 
 
@@ -213,7 +213,7 @@ def _score_epoch(run: RunState) -> dict[str, Any]:
     run.accounting.forget_peaks()  # the peak of a freeze state is that of training
     return {
         "score": score,
-        "decide_flops": read_cost(run.named, run.strategy.cost()) * run.group.size,
+        "decide_flops": read_cost(run.strategy_name, run.strategy.cost()) * run.group.size,
         "decide_s": run.clocks.read()["wall"]["decide"],
     }
 

@@ -84,7 +84,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
                 for f in [run.accounting.sum_flops(name)]
             },
             # Every process calls the strategy.
-            "decide": read_cost(run.named, run.strategy.cost()) * run.group.size,
+            "decide": read_cost(run.strategy_name, run.strategy.cost()) * run.group.size,
             "full_paper": run.flops.paper().total * full,
             "full_exact": run.flops.exact().total * full,
         },
@@ -122,7 +122,7 @@ def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -
         save_tensors(folder.model, state)
     if run.evaluation:
         write_evaluation(folder.path, run.evaluation)
-    if trace := read_trace(run.named, run.strategy.trace()):
+    if trace := read_trace(run.strategy_name, run.strategy.trace()):
         save_tensors(folder.path / "trace.safetensors", trace)
     folder.write("result.json", result)
     folder.checkpoint.unlink(missing_ok=True)

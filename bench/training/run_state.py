@@ -45,7 +45,7 @@ from bench.training.optimizer import build_optimizer
 class RunState:
     """Data, model, strategy, optimizer, clocks, energy and records of a run.
 
-    named: name of the strategy, for messages.
+    strategy_name: name of the strategy, for messages.
     frozen_at: number of finished steps when each frozen layer froze, by layer index.
     epochs, decisions: lines of epochs.jsonl and decisions.jsonl.
     loss_sum: sum of the losses of the current epoch, on the device.
@@ -71,7 +71,7 @@ class RunState:
         if spec.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.model = group.sync_batchnorm(self.model)
-        self.strategy, self.named = build_strategy(spec), spec.strategy_name
+        self.strategy, self.strategy_name = build_strategy(spec), spec.strategy_name
         self.optimizer = self.build_optimizer(self.model)
         self.freezer = Freezer(
             self.model,
@@ -188,4 +188,4 @@ class RunState:
 
         Enter it before the decide clock, so that the check is not charged to the strategy.
         """
-        return self.view.forbid_changes(self.named, method)
+        return self.view.forbid_changes(self.strategy_name, method)

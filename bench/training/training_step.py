@@ -28,7 +28,7 @@ def take_step(run: RunState) -> None:
     if run.strategy.sets_learning_rates:
         warm = compute_warmup_factor(view.step, view.total_steps, run.spec.warmup)
         answer = run.strategy.learning_rates(view)
-        rates = [warm * r for r in read_rates(run.named, answer, len(run.layers))]
+        rates = [warm * r for r in read_rates(run.strategy_name, answer, len(run.layers))]
     set_learning_rates(run.optimizer, rates)
     run.accounting.begin_step()
     inputs, labels = (run.prefix_forward or run.batches).batch(view.step)

@@ -8,7 +8,6 @@ part.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import UserError
+from bench.files import read_json_lines
 from reports.leaderboard.contestants import Point, compute_costs
 from reports.runs.cells import Cell
 from reports.runs.run_table import DIVERGED, DONE, Run
@@ -86,13 +85,8 @@ def read_scores(run: Run, results: Path) -> list[dict[str, Any]] | None:
     Raises UserError that names the file if it is damaged or missing.
     """
     path = results / "runs" / run["id"] / "epochs.jsonl"
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        known = [isinstance(row["score"], int | float) for row in rows if "score" in row]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error!r}); delete its folder to execute the run again"
-        ) from None
+    rows = read_json_lines(path)
+    known = [isinstance(row["score"], int | float) for row in rows if "score" in row]
     return rows if rows and len(known) == len(rows) and all(known) else None
 
 

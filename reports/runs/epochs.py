@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
+from bench.files import read_json_lines
 from reports.runs.run_table import DONE, ROLES
 
 # Columns, which are also the keys in epochs.jsonl. Sizes are in bytes; `frozen` is the number of
@@ -38,10 +38,10 @@ def read_epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = read_json_lines(path)
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
         return [{key: _parse_number(line[key]) for key in NUMBERS} for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read ({error!r}); delete its folder to execute the run again"
         ) from None
