@@ -56,7 +56,7 @@ def test_results_of_earlier_releases_have_no_energy(tmp_path):
 def test_energy_of_a_gpu_run_is_that_of_the_gpu(tmp_path):
     both = {"cpu": measure(500.0), "gpu": measure(2000.0, watts=70.0)}
     hidden = {"cpu": measure(500.0), "gpu": measure(None, why="2 processes used the GPU")}
-    frame = write(tmp_path, both, hidden, None, None).runs(RUNS)
+    frame = write(tmp_path, both, hidden, None, None).read_runs(RUNS)
     assert list(frame.energy_j[:1]) == [2000.0]
     assert list(frame.idle_watts[:1]) == [70.0]
     assert all(math.isnan(value) for value in frame.energy_j[1:])
@@ -72,4 +72,4 @@ def test_energy_is_not_averaged_over_devices(tmp_path):
 def test_damaged_energy_is_named(tmp_path):
     for damaged in (5, {"cpu": 5}, {"cpu": measure("many")}):
         with pytest.raises(UserError, match=r"result\.json: energy is damaged"):
-            write(tmp_path, {"cpu": measure(1.0)}, damaged, None, None).runs(RUNS)
+            write(tmp_path, {"cpu": measure(1.0)}, damaged, None, None).read_runs(RUNS)
