@@ -61,10 +61,7 @@ def add_results_argument(parser: argparse._ActionsContainer) -> None:
 def add_profile_argument(
     parser: argparse._ActionsContainer, text: str = "name of a profile, or a TOML file"
 ) -> None:
-    """Add --profile NAME.
-
-    text: its help.
-    """
+    """Add --profile NAME, whose help is `text`."""
     parser.add_argument("--profile", default="laptop", metavar="NAME", help=text)
 
 

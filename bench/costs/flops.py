@@ -144,11 +144,8 @@ class FlopModel:
 
     def exact_forward(self, layer: int) -> float:
         """Return the forward FLOPs per sample of the products with one layer's weight."""
-        return sum(
-            p.flops + p.per_batch / self.samples_per_batch
-            for p in self.products
-            if p.layer == layer
-        )
+        own = [p for p in self.products if p.layer == layer]
+        return sum(p.flops + p.per_batch / self.samples_per_batch for p in own)
 
 
 def _sum_paper(costs: Sequence[float], frozen: Collection[int]) -> Flops:

@@ -112,8 +112,7 @@ def load_sweep(
 
     controls: include the methods listed as controls.
     seeds: number of seeds, counted from 0, in place of the sweep's seeds.
-    files: paths that the user gives, as for `resolve_inputs`; "weights:ROLE" is the initial weights
-    of one model.
+    files: paths as for `resolve_inputs`; "weights:ROLE" gives the initial weights of one model.
     changes: fields to set (for backbones, those in BACKBONE_CHANGES).
     """
     stem, declared = load_sweep_file(name)

@@ -52,8 +52,7 @@ def make_tuning_sweep(
     saving: share of FLOPs that `prefix` saves.
     setting: setting of the profile, "" for none.
     files, changes: as for `load_sweep`.
-    Raises UserError if the changes select the test set, or if saving is 0.
-    Raises UserError for an unknown role or an invalid value.
+    Raises UserError if the changes select the test set, and for an unknown role or invalid value.
     """
     given = dict(changes or {})
     if given.pop("evaluate_on", "validation") != "validation":

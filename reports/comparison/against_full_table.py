@@ -111,7 +111,7 @@ class AgainstFull:
     def parts(self) -> tuple[Table, ...]:
         """Tables of the Markdown, LaTeX and HTML output, in order."""
         several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
-        return _drop_missing(several)
+        return tuple(filter(None, several))
 
     def make_report(self, name: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
         """Return the report that consists of these parts.
@@ -124,13 +124,14 @@ class AgainstFull:
             f"{name}_pooled": self.pooled,
             f"{name}_equal_cost": self.equal_cost,
         }
+        compact = self.compact, self.compact_pooled, self.compact_equal_cost
         return Report(
             name,
             title,
             self.parts,
             drawings,
             frame,
-            compact=_drop_missing((self.compact, self.compact_pooled, self.compact_equal_cost)),
+            compact=tuple(filter(None, compact)),
             numbers={stem: part for stem, part in numbers.items() if part},
             score=self.score,
         )
@@ -168,8 +169,8 @@ def build_against_full(
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
         Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR_COLUMNS,
-              [*about, captions.SPREAD, captions.TIME, captions.COMPUTATION,
-               *printed, *notes, *marks]),
+              [*about, captions.SPREAD, captions.TIME, captions.COMPUTATION, *printed, *notes,
+               *marks]),
         Table(f"{label}, against full training {here}", build_against_columns(rows), freezing,
               PAIR_COLUMNS,
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *few, *marks]),
@@ -242,10 +243,6 @@ def select_printed(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[C
         for key, column in columns.items()
         if any(is_known(row[f"published_{key}"]) for row in rows)
     ]
-
-
-def _drop_missing(tables: Sequence[Table | None]) -> tuple[Table, ...]:
-    return tuple(table for table in tables if table)
 
 
 def lower_first(heading: str) -> str:

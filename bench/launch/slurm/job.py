@@ -62,8 +62,7 @@ class PackRunner:
 
         code: the folder that the code must be imported from.
         runs: specs as plain values.
-        at_once: number of runs at a time.
-        Raises UserError if the code is imported from elsewhere.
+        at_once: number of runs at a time. Raises UserError if the code is imported from elsewhere.
         """
         loaded = Path(bench.__file__).resolve().parent.parent
         if loaded != Path(code).resolve():

@@ -195,9 +195,7 @@ def _explain_missing(
 
     raw: tensors of the file under its own names.
     body: names that the model needs.
-    barred: the missing names.
-    fitting: needed names that the file has.
-    name: name of the model.
+    barred, fitting: needed names that the file lacks, and those that it has.
     """
     if part := describe_part(path):
         return part

@@ -127,8 +127,7 @@ def build_predictor(
     without_family: model family to leave out.
     without_task: first word of the names of the tasks to leave out.
     report_line: function that prints a line of progress.
-    Raises UserError if a run is missing or uses other data than source tasks. A wrong argument is
-    an error before the launch.
+    Raises UserError if a run is missing or uses other data than source tasks.
     """
     features, rule, training = config.features, config.rule, config.training
     sweep = load_source_sweep(config.profile, config.files)
