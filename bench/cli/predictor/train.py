@@ -52,14 +52,14 @@ def main(args: argparse.Namespace) -> int:
     from strategies.smartfrz.training.train_predictor import build_predictor, list_variants
 
     several = "--all" if args.all else "--shipped" if args.shipped else ""
-    sizes = [f"--{name}" for name in ("features", "window", "tailored") if getattr(args, name)]
-    if several and sizes:
-        raise UserError(f"{several} trains predictors of given sizes; remove {', '.join(sizes)}")
     changed = [f"--{name.replace('_', '-')}" for name in list_given(args)]
     if several and (args.out or args.without_family or args.as_published):
         raise UserError(
             f"{several} writes the shipped files; remove --out, --without-family and --as-published"
         )
+    sizes = [f"--{name}" for name in ("features", "window", "tailored") if getattr(args, name)]
+    if several and sizes:
+        raise UserError(f"{several} trains predictors of given sizes; remove {', '.join(sizes)}")
     if changed and not args.out:
         raise UserError(
             f"{', '.join(changed)}: a predictor trained in another way does not replace the "
