@@ -41,6 +41,8 @@ class EnergyMeter:
         """Measure the idle power, then the energy inside the block."""
         for device in self._devices.values():
             device.begin()
+        for device in self._devices.values():
+            device.start()
         measured = [device for device in self._devices.values() if not device.why]
         ended = threading.Event()
 
@@ -115,9 +117,14 @@ class _DeviceEnergy:
                 watts = (counter.read() - joules) / (time.perf_counter() - since)
                 counter.check_alone()
             self._idle_watts = watts
-            counter.restart()
-            self._zero = counter.read()
             self._counter = counter
+
+    def start(self) -> None:
+        """Read the counter before the first step. All devices have been watched by then."""
+        with self._explain():
+            if self._counter and not self.why:
+                self._counter.restart()
+                self._zero = self._counter.read()
 
     def sample(self) -> None:
         """Read the counter while the run trains."""

@@ -182,6 +182,11 @@ def _copy_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def _list_links(folder: str, names: list[str]) -> list[str]:
+    """Return the links among the names. `wandb sync --clean` deletes what they point to."""
+    return [name for name in names if (Path(folder) / name).is_symlink()]
+
+
 def _copy(folder: Path, target: RunFolder) -> None:
     """Copy a run's files, its result last. Raise UserError if a process is executing the run."""
     with target.hold_lock() as ours:
@@ -190,7 +195,8 @@ def _copy(folder: Path, target: RunFolder) -> None:
         names = sorted(p.name for p in folder.iterdir() if p.name not in (*LEFT_OUT, REPEAT))
         for name in sorted(names, key=lambda name: name == LAST):
             if (folder / name).is_dir():  # the folder of wandb
-                shutil.copytree(folder / name, target.path / name, dirs_exist_ok=True)
+                place = target.path / name
+                shutil.copytree(folder / name, place, ignore=_list_links, dirs_exist_ok=True)
             elif not name.endswith(".tmp"):
                 _copy_file(folder / name, target.path / name)
         for name in LEFT_OUT[1:]:

@@ -6,6 +6,7 @@ import argparse
 
 from bench.cli.argument_types import parse_path
 from bench.cli.arguments import add_results_argument, require_results
+from bench.errors import UserError
 
 HELP = "write all results as two tables, or finished runs without weights (--format compact)"
 EXAMPLE = "freezebench export tables --format csv"
@@ -51,6 +52,10 @@ def _write_compact(args: argparse.Namespace) -> int:
     out = args.out or args.results / "export"
     outcome = write_compact_runs(require_results(args), out)
     count = len(outcome.written)
+    if not count and not outcome.left_out:
+        raise UserError(
+            f"{args.results}: there is no finished run in its folder `runs`; check the path"
+        )
     print(f"{out}: {count} run{'s' * (count != 1)}")
     if outcome.left_out:
         print(

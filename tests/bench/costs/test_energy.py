@@ -56,6 +56,23 @@ def test_energy_is_that_between_first_and_last_step_and_idle_power_is_shown():
     assert found["why"] == ""
 
 
+def test_no_device_counts_the_time_in_which_another_is_watched(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(energy.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + 1))
+
+    class Constant(Recorded):
+        def read(self):
+            return 100 * clock[0]  # watts
+
+    meter = EnergyMeter({"cpu": lambda: Constant(0), "gpu": lambda: Constant(0)})
+    with meter.measure():
+        clock[0] += 1
+    assert {name: device["joules"] for name, device in meter.read().items()} == {
+        "cpu": 100,
+        "gpu": 100,
+    }
+
+
 def test_a_device_that_others_use_has_no_energy():
     for shared in (Recorded(0, alone=False), Recorded(0)):
         meter = EnergyMeter({"cpu": lambda counter=shared: counter})

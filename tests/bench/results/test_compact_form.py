@@ -180,3 +180,13 @@ def test_a_copy_of_a_run_is_not_a_further_run(results: Path, tmp_path: Path) -> 
     for read in (load_results, partial(write_compact_runs, out=tmp_path / "out")):
         with pytest.raises(UserError, match=rf"{run.name}_old: spec.json belongs to run"):
             read(copied)
+
+
+def test_a_folder_without_finished_runs_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    out = tmp_path / "out"
+    command = ["export", str(out), "--format", "compact", "--results", str(tmp_path / "results")]
+    assert main(command) == 2
+    assert "there is no finished run in its folder `runs`" in capsys.readouterr().err

@@ -150,3 +150,17 @@ def test_the_merge_command(
     assert f"runs copied into {tmp_path / 'joined'}: 3;" in capsys.readouterr().out
     assert main(["merge", str(tmp_path), "--results", str(tmp_path / "joined")]) == 2
     assert "not a results folder" in capsys.readouterr().err
+
+
+def test_links_of_wandb_to_deleted_files_are_left_out(
+    machines: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, run = copies(machines, tmp_path)[0], make_tiny_spec(seed=0).id
+    wandb = source / "runs" / run / "wandb"
+    (wandb / "offline-run-1").mkdir(parents=True)
+    (wandb / "offline-run-1" / "run.wandb").write_text("kept")
+    (wandb / "latest-run").symlink_to("offline-run-0")  # deleted by `wandb sync --clean`
+    merge([source], tmp_path / "joined")
+    copied = tmp_path / "joined" / "runs" / run / "wandb"
+    assert sorted(p.name for p in copied.iterdir()) == ["offline-run-1"]
+    assert (copied / "offline-run-1" / "run.wandb").read_text() == "kept"
