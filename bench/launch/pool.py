@@ -112,7 +112,7 @@ class Pool:
     def _choose(self) -> Spec | None:
         """Return the first run that can start, or None if no run can.
 
-        Runs that another launcher executes come last, because a worker would wait for their end.
+        Runs that another launcher executes come last, because a worker would wait until they end.
         """
         busy = None
         for spec in filter(self._can_start, self._waiting):

@@ -18,7 +18,7 @@ def get_split(path: Path) -> str | None:
 
 
 def sort_shards(paths: Sequence[Path]) -> list[Path]:
-    """Return shards in the order of their rows, which the numbers in their names give."""
+    """Return shards in the order of the numbers in their names, which is that of their rows."""
     return sorted(paths, key=lambda path: (_get_numbers(path)[0], path.name))
 
 
