@@ -1,4 +1,4 @@
-"""`freezebench export`: all results as two tidy tables, or all finished runs in compact form."""
+"""`freezebench export`: results as two tidy tables, in compact form, or in Weights & Biases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.cli.argument_types import parse_path
 from bench.cli.arguments import add_results_argument, require_results
 from bench.errors import UserError
 
-HELP = "write all results as two tables, or finished runs without weights (--format compact)"
+HELP = "write all results as two tables, or in another format (compact, wandb)"
 EXAMPLE = "freezebench export tables --format csv"
 
 
@@ -22,10 +22,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("parquet", "csv", "compact"),
+        choices=("parquet", "csv", "compact", "wandb"),
         default="parquet",
         help="parquet, csv: one table of runs and one of decisions; compact: one small file for "
-        "each finished run, without weights, which `freezebench merge` reads",
+        "each finished run, without weights, which `freezebench merge` reads; wandb: upload the "
+        "finished runs that were not uploaded before, as WANDB_MODE says",
     )
     add_results_argument(parser)
 
@@ -33,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     if args.format == "compact":
         return _write_compact(args)
+    if args.format == "wandb":
+        return _mirror(args)
     from reports.runs.export import read_results
     from reports.runs.export_files import write_results
 
@@ -53,9 +56,7 @@ def _write_compact(args: argparse.Namespace) -> int:
     outcome = write_compact_runs(require_results(args), out)
     count = len(outcome.written)
     if not count and not outcome.left_out:
-        raise UserError(
-            f"{args.results}: there is no finished run in its folder `runs`; check the path"
-        )
+        raise _make_empty_error(args)
     print(f"{out}: {count} run{'s' * (count != 1)}")
     if outcome.left_out:
         print(
@@ -63,3 +64,22 @@ def _write_compact(args: argparse.Namespace) -> int:
             f"{', '.join(outcome.left_out)}; to move such a run, copy its folder"
         )
     return 0
+
+
+def _mirror(args: argparse.Namespace) -> int:
+    """Upload the finished runs to Weights & Biases. Return 1 if an upload failed, else 0."""
+    from bench.results.wandb_mirror import mirror_finished_runs
+
+    if args.out:
+        raise UserError(f"{args.out}: --format wandb writes to no folder; leave the folder out")
+    outcome = mirror_finished_runs(require_results(args))
+    if not outcome.sent + outcome.before + outcome.failed:
+        raise _make_empty_error(args)
+    print(f"uploaded: {outcome.sent}; uploaded before: {outcome.before}; failed: {outcome.failed}")
+    return int(outcome.failed > 0)
+
+
+def _make_empty_error(args: argparse.Namespace) -> UserError:
+    return UserError(
+        f"{args.results}: there is no finished run in its folder `runs`; check the path"
+    )
