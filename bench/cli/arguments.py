@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,25 +216,23 @@ def resolve_sweep(args: argparse.Namespace) -> Sweep:
     # Nothing loaded here becomes garbage, and garbage collection would take a third of the time.
     gc.disable()
     try:
+        from bench.planning.run_inputs import check_files_used
         from bench.planning.sweep import join_sweeps, load_sweep
         from bench.planning.sweep_files import list_tables
 
         names = [name for n in args.sweep for name in (list_tables() if n == ALL else [n])]
-        sweep = join_sweeps(
-            [
-                load_sweep(
-                    name,
-                    args.profile,
-                    controls=args.controls,
-                    seeds=args.seeds,
-                    files=files,
-                    changes=collect_fields(args),
-                )
-                for name in dict.fromkeys(names)
-            ]
+        load = partial(
+            load_sweep,
+            profile_name=args.profile,
+            controls=args.controls,
+            seeds=args.seeds,
+            files=files,
+            changes=collect_fields(args),
         )
+        sweep = join_sweeps([load(name) for name in dict.fromkeys(names)])
         gc.freeze()
         atexit.register(gc.unfreeze)  # some libraries report frozen objects as leaks at exit
+        check_files_used(files, sweep.specs)
         _check_roles(args.weights, sweep)
     finally:
         gc.enable()

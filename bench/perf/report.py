@@ -7,10 +7,11 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.files import write_atomically
+from bench.files import explain_errors, make_folder, write_atomically
 from bench.machine.environment import describe_machine
 from bench.perf.harness import PerfSettings
 from bench.perf.interleaved_timing import name_clock
@@ -30,11 +31,26 @@ def format_measurement(one: Measurement) -> str:
     return f"  {where:48} {one.quantity:28} {one.median:9.4g}  {spread:26} {limit}".rstrip()
 
 
+def prepare_folder(results: Path) -> Path:
+    """Create the folder `perf` of a results folder, and return it.
+
+    If it holds the files of an earlier measurement, that folder is renamed first, to `perf-` and
+    the time (UTC) at which these files were written. Raises UserError if that is not possible.
+    """
+    folder = results / "perf"
+    earlier = folder / "perf.csv"
+    if earlier.exists():
+        written = datetime.fromtimestamp(earlier.stat().st_mtime, UTC)
+        with explain_errors(folder):
+            folder.rename(results / f"perf-{written:%Y%m%d-%H%M%S}")
+    make_folder(folder)
+    return folder
+
+
 def write_measurements(
     figures: Sequence[Measurement], settings: PerfSettings, folder: Path
 ) -> tuple[Path, Path]:
     """Write perf.csv and environment.json into a folder. Return both paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     rows = [{**asdict(one), "verdict": one.verdict} for one in figures]
     writer = csv.DictWriter(text, rows[0].keys() if rows else (), lineterminator="\n")

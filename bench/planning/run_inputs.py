@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from bench.strategy_api.registry import create_strategy, find_foreign_package, n
 if TYPE_CHECKING:
     from bench.strategy_api.strategy import Strategy
 
+OPTIONS = {"data": "--data-root", "vocab": "--vocab", "predictor": "--predictor"}
+
 
 def resolve_inputs(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
     """Return the spec with validated options, and with paths and hashes of all its input files.
@@ -31,6 +33,7 @@ def resolve_inputs(spec: Spec, profile: str, files: Mapping[str, str] | None = N
     Raises UserError for an invalid option and for a file that cannot be read.
     """
     paths = {k: str(expand_home(v).resolve()) for k, v in (files or {}).items() if v}
+    named = set(paths)
     contents = {}
     name = spec.strategy
     if ":" in name:
@@ -50,6 +53,8 @@ def resolve_inputs(spec: Spec, profile: str, files: Mapping[str, str] | None = N
             )
         paths.setdefault(what, str(path))
         contents[what] = hash_file(Path(paths[what]))
+    if given := {what: Path(paths[what]) for what in strategy.files(profile) if what in named}:
+        strategy.check_files(given)
     if spec.weights == "file":
         if "weights" not in paths:
             raise UserError(f"{spec.label}: weights = 'file' needs a file; give --weights FILE")
@@ -71,6 +76,25 @@ def resolve_inputs(spec: Spec, profile: str, files: Mapping[str, str] | None = N
     contents["data"] = _hash_data(spec.data, paths.get("data", ""), part)
     paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
     return spec.with_changes(options=options, contents=contents, paths=paths)
+
+
+def check_files_used(files: Mapping[str, str], specs: Iterable[Spec]) -> None:
+    """Raise UserError if no run reads a data root, vocabulary or predictor that the user gives."""
+    specs = list(specs)
+    for kind, option in OPTIONS.items():
+        if not files.get(kind):
+            continue
+        path = str(expand_home(files[kind]).resolve())
+        if not any(_reads(spec, kind, path) for spec in specs):
+            raise UserError(
+                f"{option} {files[kind]}: has no effect, because no run reads it; omit it"
+            )
+
+
+def _reads(spec: Spec, kind: str, path: str) -> bool:
+    if kind == "data" and not find_data_set(spec.data).reads_root:
+        return False
+    return spec.paths.get(kind) == path
 
 
 def _check_other_runs(spec: Spec, strategy: Strategy, options: Mapping[str, Any]) -> None:

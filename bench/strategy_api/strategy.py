@@ -116,6 +116,13 @@ class Strategy:
         """
         return {}
 
+    def check_files(self, paths: Mapping[str, Path]) -> None:
+        """Raise UserError if a file that the user passed does not fit the options.
+
+        paths: these files by role; the roles are those of `files`. Called before a run or a sweep
+        starts, so that a wrong file is refused at once and not in each run.
+        """
+
     def total_steps(self, view: View) -> int:
         """Return the number of training steps. Called before `start`.
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.errors import UserError
 from strategies.base import Cadence, Choice, Decision, Integer, PerEpoch, Real, Strategy, View
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor_file import (
     DEFAULT_FEATURES,
     SHIPPED_FEATURES,
+    Trained,
     find_predictor,
     load_predictor,
 )
@@ -73,17 +76,11 @@ class SmartFRZ(Strategy):
         size = self.features, self.window, self.tailored
         return {"predictor": find_predictor(profile, *size, recipe=self.recipe)}
 
+    def check_files(self, paths: Mapping[str, Path]) -> None:
+        self._load_predictor(paths["predictor"], torch.device("cpu"))
+
     def start(self, view: View) -> None:
-        path = view.artifacts["predictor"]
-        trained = load_predictor(path, view.device)
-        for key in ("window", "tailored", "features", "snapshots_per_epoch"):
-            if trained.provenance[key] != getattr(self, key):
-                theirs = trained.provenance[key]
-                raise UserError(
-                    f"predictor {path}: trained for {key} = {theirs!r}, not {getattr(self, key)!r};"
-                    f" set {key} = {theirs}, or train another predictor (see "
-                    "`freezebench predictor train --help`)"
-                )
+        trained = self._load_predictor(view.artifacts["predictor"], view.device)
         self._limit = self.threshold or float(trained.provenance["threshold"])
         self._history = TokenHistory(
             view,
@@ -94,6 +91,19 @@ class SmartFRZ(Strategy):
             most_waiting=math.ceil(self.snapshots_per_epoch / self.stages_per_epoch),
         )
         self._history.take_snapshot(view)
+
+    def _load_predictor(self, path: Path, device: torch.device) -> Trained:
+        """Load a predictor. Raise UserError if it was trained for other options."""
+        trained = load_predictor(path, device)
+        for key in ("window", "tailored", "features", "snapshots_per_epoch"):
+            if trained.provenance[key] != getattr(self, key):
+                theirs = trained.provenance[key]
+                raise UserError(
+                    f"predictor {path}: trained for {key} = {theirs!r}, not {getattr(self, key)!r};"
+                    f" set {key} = {theirs}, or train another predictor (see "
+                    "`freezebench predictor train --help`)"
+                )
+        return trained
 
     def observations(self) -> Cadence:
         return PerEpoch(self.snapshots_per_epoch)

@@ -73,7 +73,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from bench.launch.launch import launch
     from bench.planning.input_fields import check_changes
-    from bench.planning.run_inputs import resolve_inputs
+    from bench.planning.run_inputs import check_files_used, resolve_inputs
     from bench.planning.sweep_files import load_profile
     from bench.results.run_folder import RunFolder
     from bench.spec import Spec
@@ -94,7 +94,9 @@ def main(args: argparse.Namespace) -> int:
     profile = load_profile(args.profile)
     if "data" in values:
         check_changes(values, [values["data"]])
-    spec = resolve_inputs(Spec.from_dict(values), profile["name"], collect_files(args))
+    files = collect_files(args)
+    spec = resolve_inputs(Spec.from_dict(values), profile["name"], files)
+    check_files_used(files, [spec])
     with meet_machines(args.rendezvous, [spec]) as first:
         if not first:
             return 0

@@ -72,7 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     conditions.add_argument(
         "--device",
         default="",
-        metavar="{cpu,cuda}",
+        choices=("cpu", "cuda"),
         help="device (default: cuda if there is a GPU, else cpu)",
     )
     conditions.add_argument(
@@ -86,11 +86,14 @@ def main(args: argparse.Namespace) -> int:
 
     from bench.perf.harness import CASES, PerfSettings
     from bench.perf.measurement import Measurement
-    from bench.perf.report import format_measurement, write_measurements
+    from bench.perf.report import format_measurement, prepare_folder, write_measurements
 
     chosen = _parse_names(args.only, "--only: section", [*SECTIONS, *ON_REQUEST]) or SECTIONS
     models = _parse_names(args.models, "--models: model", SUBJECTS) or SUBJECTS
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda is not available here; use --device cpu")
+    folder = prepare_folder(args.results)
     values: list[Measurement] = []
     with tempfile.TemporaryDirectory() as place:
         settings = PerfSettings(
@@ -111,7 +114,7 @@ def main(args: argparse.Namespace) -> int:
                 print(format_measurement(one), flush=True)
                 values.append(one)
                 # Write after each value, so that Ctrl-C keeps those measured so far.
-                written = write_measurements(values, settings, args.results / "perf")
+                written = write_measurements(values, settings, folder)
     if not values:
         raise UserError(
             f"no measurement of {', '.join(chosen)} uses {', '.join(models)}; leave out --models"

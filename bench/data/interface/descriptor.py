@@ -42,6 +42,11 @@ class DataSet(ABC):
         return False
 
     @property
+    def reads_root(self) -> bool:
+        """Whether the data set reads a data root that the user gives."""
+        return self.needs_root
+
+    @property
     @abstractmethod
     def summary(self) -> str:
         """Summary line for `freezebench list`."""

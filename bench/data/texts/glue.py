@@ -78,6 +78,11 @@ class GlueSet(TextSet):
         return find_spec("datasets") is None
 
     @property
+    def reads_root(self) -> bool:
+        """Whether a data root is read if it is given: always, also without need."""
+        return True
+
+    @property
     def summary(self) -> str:
         """Summary line for `freezebench list`."""
         task = TASKS[self.name]

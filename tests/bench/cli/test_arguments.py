@@ -40,3 +40,13 @@ def test_weights_may_lack_without_weights_is_refused(capsys):
     assert (
         "--weights-may-lack applies to initial weights; pass --weights" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("option", ["--data-root", "--vocab", "--predictor"])
+@pytest.mark.parametrize(
+    "command", ["plan table1", "run --model laptop_resnet --data digits10 --lr 0.1"]
+)
+def test_a_file_that_no_run_reads_is_refused(command, option, tmp_path, capsys):
+    assert main([*command.split(), option, str(tmp_path)]) == 2
+    line = f"error: {option} {tmp_path}: has no effect, because no run reads it; omit it"
+    assert line in capsys.readouterr().err

@@ -32,7 +32,7 @@ from bench.perf.interleaved_timing import (
 )
 from bench.perf.measurement import make_measurement
 from bench.perf.reference_loop import ReferenceLoop
-from bench.perf.report import write_measurements
+from bench.perf.report import prepare_folder, write_measurements
 from bench.perf.sections.realised import compare_savings
 from bench.perf.subjects import SMALLEST
 
@@ -214,14 +214,35 @@ def test_the_command_writes_measurements_and_environment(
     assert all(float(row["low"]) <= float(row["median"]) <= float(row["high"]) for row in rows)
     machine = json.loads((tmp_path / "perf" / "environment.json").read_text())
     assert machine["device"]
-    assert main(["perf", "--only", "startip"]) == 2
+    assert main(["perf", "--only", "startip", "--results", str(tmp_path)]) == 2
     assert "did you mean 'startup'" in capsys.readouterr().err
 
-    assert main(["perf", "--models", "resnet18"]) == 2
+    assert main(["perf", "--models", "resnet18", "--results", str(tmp_path)]) == 2
     assert "did you mean 'resnet50'" in capsys.readouterr().err
     nothing = ["perf", "--only", "compiled", "--models", "vgg11", "--results", str(tmp_path)]
     assert main(nothing) == 2
     assert "no measurement of compiled uses vgg11; leave out --models" in capsys.readouterr().err
+
+
+def test_a_new_measurement_keeps_the_files_of_the_earlier_one(tmp_path: Path) -> None:
+    folder = prepare_folder(tmp_path)
+    write_measurements([], settings(tmp_path), folder)
+    before = (folder / "perf.csv").read_bytes()
+    assert prepare_folder(tmp_path) == folder
+    assert not list(folder.iterdir())
+    (kept,) = tmp_path.glob("perf-*-*")
+    assert (kept / "perf.csv").read_bytes() == before
+    assert (kept / "environment.json").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_reported_before_the_first_measurement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["perf", "--only", "startup", "--results", str(tmp_path / "file")]) == 2
+    captured = capsys.readouterr()
+    assert "is a file, but must be a folder" in captured.err
+    assert "startup" not in captured.out
 
 
 def test_measurements_are_never_without_their_environment(
