@@ -42,7 +42,8 @@ def main(args: argparse.Namespace) -> int:
     )
     from strategies.smartfrz.training.source_runs import load_recordings
 
-    sweep = resolve_sweep(args)
+    # This command reads the predictor; the runs only record.
+    sweep = resolve_sweep(argparse.Namespace(**{**vars(args), "predictor": ""}))
     shipped = SmartFRZ().files(sweep.profile["name"])["predictor"]
     path = expand_home(args.predictor or shipped)
     trained = load_predictor(path, torch.device("cpu"))
