@@ -53,7 +53,7 @@ def run_and_report(
         return "stopped", None
     except (Exception, SystemExit) as error:  # a strategy may call sys.exit
         # An error in one run must not end the other runs, so record it and report it.
-        return "failed", _record_failure(folder, error)
+        return "failed", _record_failure(spec, folder, error)
 
 
 def _execute(
@@ -113,17 +113,18 @@ def await_folder(results: Path, stop: Callable[[], bool]) -> None:
         time.sleep(HEARTBEAT_SECONDS)
 
 
-def record_killed(folder: RunFolder, reason: str) -> None:
+def record_killed(spec: Spec, folder: RunFolder, reason: str) -> None:
     """Write failure.json for a run whose process was killed.
 
     If the file cannot be written, no error is raised, because the caller reports the failure too.
     """
     with suppress(OSError, UserError):
-        folder.write("failure.json", {"reason": reason, "killed": True, "job": get_job_name()})
+        failure = {"reason": reason, "killed": True, "job": get_job_name()}
+        folder.write_failure(spec, failure)
         folder.remove(PROGRESS)
 
 
-def _record_failure(folder: RunFolder, error: BaseException) -> str:
+def _record_failure(spec: Spec, folder: RunFolder, error: BaseException) -> str:
     reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     reason = next((line for line in reason.splitlines() if line.strip()), type(error).__name__)
     try:
@@ -132,7 +133,7 @@ def _record_failure(folder: RunFolder, error: BaseException) -> str:
         log.write_text("".join(traceback.format_exception(error)), errors="backslashreplace")
         failure = {"reason": reason, "log": str(log), "job": get_job_name()}
         lost = {"killed": True} if isinstance(error, ProcessLost) else {}
-        folder.write("failure.json", failure | lost)
+        folder.write_failure(spec, failure | lost)
     except (OSError, UserError):
         return f"{reason} (and failure.json could not be written to {folder.path})"
     return reason if isinstance(error, UserError) else f"{reason} (traceback: {log})"

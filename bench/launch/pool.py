@@ -165,7 +165,7 @@ class Pool:
                 return
             worker.process.join()
             kind, value = "failed", f"its process ended with exit code {worker.process.exitcode}"
-            record_killed(RunFolder(self._results, spec.id), value)
+            record_killed(spec, RunFolder(self._results, spec.id), value)
             self._replace_worker(worker)
         worker.spec = None
         self._outcome.record(spec, kind, value, self._watcher)

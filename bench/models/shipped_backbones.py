@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.files import replace_atomically
 from bench.options import make_unknown_error
 
 FOLDER = Path(__file__).parent / "backbones"
@@ -29,13 +30,14 @@ def ship_backbone(name: str, weights: Path, provenance: Mapping[str, Any]) -> Pa
     weights: safetensors file.
     provenance: JSON values that say how it was trained.
     """
-    from safetensors.torch import load_file, save_file  # here, because planning needs no torch
+    from safetensors.torch import load_file, save  # here, because planning needs no torch
 
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.safetensors"
     # A single key, because safetensors writes several in random order and ids hash the file.
     text = json.dumps(dict(provenance), sort_keys=True)
-    save_file(load_file(weights), path, metadata={"provenance": text})
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(save(load_file(weights), metadata={"provenance": text}))
     return path
 
 

@@ -80,6 +80,19 @@ class RunFolder:
                 "made the run, or move this folder out of the results folder"
             ) from None
 
+    def write_spec(self, spec: Spec) -> None:
+        """Write spec.json, with the run's id and cell."""
+        self.write("spec.json", {"id": spec.id, "cell": spec.cell, **spec.to_dict()})
+
+    def write_failure(self, spec: Spec, failure: Mapping[str, Any]) -> None:
+        """Write failure.json. Also write spec.json unless the run is done, so that exports list it.
+
+        The run may have failed before it wrote spec.json itself.
+        """
+        if not self.done:
+            self.write_spec(spec)
+        self.write("failure.json", failure)
+
     def create(self) -> None:
         """Create the folder. Raise UserError without permission or disk space."""
         with explain_errors(self.path):

@@ -93,7 +93,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
     Write spec.json and environment.json, and start the strategy. Restore the checkpoint if there is
     one, otherwise run the freezing stage of step 0.
     """
-    folder.write("spec.json", {"id": run.spec.id, "cell": run.spec.cell, **run.spec.to_dict()})
+    folder.write_spec(run.spec)
     record_environment(run, folder)
     run.model.train()
     if run.device.type == "cuda":

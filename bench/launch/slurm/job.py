@@ -246,7 +246,7 @@ class _PackExecution:
         for _ in range(LOCK_CHECKS if self._results.is_dir() else 0):
             with folder.hold_lock() as ours:
                 if ours and not folder.is_complete(spec):
-                    folder.write("failure.json", {**why, "job": get_job_name()})
+                    folder.write_failure(spec, {**why, "job": get_job_name()})
             if ours:
                 break
             time.sleep(0.2)  # `freezebench status` may hold the lock for a moment

@@ -8,6 +8,7 @@ from bench.errors import UserError
 from bench.launch.attempt import CHECKPOINT_VARIABLE, run_and_report
 from bench.launch.launch import launch
 from bench.results.run_folder import RunFolder
+from reports.runs.export import read_results
 from tests.support.tiny_runs import make_tiny_spec
 
 
@@ -21,6 +22,8 @@ def test_a_variable_sets_the_seconds_between_checkpoints(
         kind, reason = run_and_report(spec, tmp_path, lambda: False, lambda step, steps: None)
         assert kind == "failed"
         assert reason.startswith(f"{CHECKPOINT_VARIABLE} = {text!r} is not valid; give the seconds")
+        (row,) = read_results(tmp_path).runs.to_dict("records")
+        assert (row["run"], row["state"]) == (spec.id, "failed")
     for text, expected in (("0", [False] + [True] * 5), ("", [False] * 6)):
         seen: list[bool] = []
         monkeypatch.setenv(CHECKPOINT_VARIABLE, text)
