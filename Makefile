@@ -11,9 +11,11 @@ READY := $(VENV)/ready
 RUN := $(VENV)/bin/freezebench
 
 # make table2 PROFILE=paper DATA_ROOT=~/data ARGS='--weights resnet50=FILE'
-SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no off false No Off False,$(CONTROLS)),--controls) \
-	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
+SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no off false none No Off False None,$(CONTROLS)),--controls) \
+	$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(ARGS)
 MADE_BY = --launcher $(LAUNCHER)
+# The sweeps of `plan` and `page`: SWEEP if the user sets it, otherwise all tables and figures.
+CHOSEN = $(if $(filter command environment,$(origin SWEEP)),$(SWEEP))
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
@@ -50,16 +52,16 @@ report: $(READY)
 	$(RUN) sweep all --page $(MADE_BY) $(SWEEP_ARGS)
 
 page: $(READY)
-	$(RUN) page $(SWEEP_ARGS)
+	$(RUN) page $(CHOSEN) $(SWEEP_ARGS)
 
 plan: $(READY)
-	$(RUN) plan $(SWEEP_ARGS)
+	$(RUN) plan $(CHOSEN) $(SWEEP_ARGS)
 
 flops: $(READY)
-	$(RUN) flops --profile $(PROFILE)
+	$(RUN) flops --profile $(PROFILE) $(ARGS)
 
 list: $(READY)
-	$(RUN) list
+	$(RUN) list $(ARGS)
 
 # make perf ARGS='--only step,realised --seconds 20'
 perf: $(READY)
@@ -67,7 +69,7 @@ perf: $(READY)
 
 # Train the shipped predictors of smartfrz; with ARGS=--all also those of Tables 4 and 5.
 predictor: $(READY)
-	$(RUN) predictor train --shipped --profile $(PROFILE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
+	$(RUN) predictor train --shipped --profile $(PROFILE) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(ARGS)
 
 # Train the pretrained weights of the laptop profile again.
 backbones: $(READY)
@@ -119,7 +121,7 @@ DATA ?=
 WEIGHTS ?=
 cuda-bundle: $(READY)
 	$(VENV)/bin/python -m tests.cuda.bundle $(BUNDLE) $(if $(DATA),--data $(DATA)) \
-		$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(if $(WEIGHTS),--weights $(WEIGHTS))
+		$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -241,7 +241,8 @@ def _list_notes(left: Side, right: Side) -> list[str]:
     first, second = ({*side.done.seed} for side in (left, right))
     if first and second and first != second:
         count = len(first & second)
-        used = f"only the {count} seeds that both sides have" if count else "no seed of both sides"
+        seeds = "seed that both sides have" if count == 1 else f"{count} seeds that both sides have"
+        used = f"only the {seeds}" if count else "no seed, because no seed is on both sides"
         notes.append(
             f"The numbers of a side cover all its finished runs. The difference of scores covers "
             f"{used}."

@@ -69,8 +69,10 @@ def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
 
     cells: whether to return all runs of the cell if `name` begins the id of one run.
     root: the results folder.
-    Raises UserError if no id begins with `name`, or if the match is ambiguous.
+    Raises UserError if `name` is empty, if no id begins with it, or if the match is ambiguous.
     """
+    if not name:
+        raise UserError("an id is empty; give the first characters of the id of a run or cell")
     runs = results.runs
     begins = {key: runs[key].str.startswith(name) for key in ("run", "cell")}
     here = {"cell": begins["run"] | begins["cell"]} if cells else begins

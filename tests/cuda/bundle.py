@@ -20,6 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from bench.errors import UserError
+from bench.files import expand_home
 from tests.support.paths import ROOT
 
 # Packages that a GPU machine has, with their requirements.
@@ -117,7 +118,7 @@ def main() -> int:
     parser.add_argument(
         "--data", default="", help="image data set, for example cifar10 or folder:PATH"
     )
-    parser.add_argument("--data-root", type=Path, help="folder that contains the data set")
+    parser.add_argument("--data-root", type=expand_home, help="folder that contains the data set")
     parser.add_argument("--weights", type=Path, help="weights of MobileNetV2, a safetensors file")
     args = parser.parse_args()
     try:

@@ -164,7 +164,7 @@ def test_seeds_that_only_one_side_has_are_named(
     assert "seeds 0, 1, 2 1, 2, 3" in text
     assert "The difference of scores covers only the 2 seeds that both sides have." in text
     text = compare(capsys, f"{LISA}-0", f"{AUTOFREEZE}-3", "--results", str(tmp_path))
-    assert "covers no seed of both sides" in " ".join(text.split())
+    assert "covers no seed, because no seed is on both sides" in " ".join(text.split())
     assert "points" not in find_line(text, "accuracy")
     same = compare(capsys, f"{LISA}-1", f"{AUTOFREEZE}-1", "--results", str(tmp_path))
     assert "seeds that both sides" not in same
