@@ -71,6 +71,7 @@ def main(args: argparse.Namespace) -> int:
     from bench.launch.launch import launch
     from bench.planning.missing_weights import select_executable_runs
     from bench.planning.plan import make_plan
+    from bench.planning.run_inputs import check_files_used
     from bench.planning.tuning import TuningGrid, make_tuning_sweep
     from bench.spec import FULL
     from reports.comparison.tuning_table import (
@@ -80,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
     )
     from reports.document.terminal import format_text
 
+    files = collect_sweep_files(args)
     sweep = make_tuning_sweep(
         args.model,
         args.dataset,
@@ -88,9 +90,10 @@ def main(args: argparse.Namespace) -> int:
         saving=args.saving,
         seeds=args.seeds,
         setting=args.setting,
-        files=collect_sweep_files(args),
+        files=files,
         changes=collect_fields(args),
     )
+    check_files_used(files, sweep.specs)
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
     print(describe_plan(sweep, plan, args.results, args.workers), flush=True)

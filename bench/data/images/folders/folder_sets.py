@@ -46,6 +46,11 @@ class FolderSet(ImageSet):
         """Summary line for `freezebench list`."""
         return "any images in PATH/train/CLASS/… and PATH/val/CLASS/…"
 
+    @property
+    def reads_root(self) -> bool:
+        """Whether the folder is the data root, because the name of the data set has no path."""
+        return not self.name.partition(":")[2]
+
     def find(self, name: str) -> DataSet | None:
         """Return the data set for a name that begins with "folder:", else None."""
         return replace(self, name=name) if name.partition(":")[0] == "folder" else None
