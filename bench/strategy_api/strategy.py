@@ -117,10 +117,11 @@ class Strategy:
         return {}
 
     def check_files(self, paths: Mapping[str, Path]) -> None:
-        """Raise UserError if a file that the user passed does not fit the options.
+        """Raise UserError if a file that the user passed cannot be read.
 
         paths: these files by role; the roles are those of `files`. Called before a run or a sweep
-        starts, so that a wrong file is refused at once and not in each run.
+        starts, so that a damaged file is refused at once and not in each run. In a sweep, one file
+        may fit the options of some runs only, so `start` should check whether it fits.
         """
 
     def total_steps(self, view: View) -> int:

@@ -77,7 +77,7 @@ class SmartFRZ(Strategy):
         return {"predictor": find_predictor(profile, *size, recipe=self.recipe)}
 
     def check_files(self, paths: Mapping[str, Path]) -> None:
-        self._load_predictor(paths["predictor"], torch.device("cpu"))
+        load_predictor(paths["predictor"], torch.device("cpu"))
 
     def start(self, view: View) -> None:
         trained = self._load_predictor(view.artifacts["predictor"], view.device)
