@@ -9,7 +9,7 @@ from itertools import chain, combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
@@ -39,6 +39,7 @@ def restate(view: ProbedView, before: dict, costs: list[int], rho: float) -> set
     before: weights before the step. rho: limit as a share of the FLOPs of a full step.
     """
     limit = rho * count_step(costs, tuple(range(len(costs) - 1)))
+    limit *= 1 + 1e-12  # a limit that is too low by the rounding of rho allows the set too
     importance = [
         -sum(
             float(np.sum(g.astype(float) * (w.astype(float) - old)))
@@ -51,6 +52,7 @@ def restate(view: ProbedView, before: dict, costs: list[int], rho: float) -> set
 
 
 @settings(max_examples=150, deadline=None)
+@example(costs=[2, 3, 1], share=1 - 2**-53, interval=1, seed=0)  # rho is just below 1
 @given(
     costs=st.lists(st.integers(1, 50), min_size=2, max_size=9),
     share=st.floats(0.01, 1.0),
