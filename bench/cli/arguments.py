@@ -95,8 +95,8 @@ def add_file_arguments(parser: argparse._ActionsContainer) -> None:
 
 def collect_files(args: argparse.Namespace) -> dict[str, str]:
     """Return the files that the user named, by kind. Raise UserError if a file does not exist."""
-    named = {"data": args.data_root, "vocab": args.vocab, "predictor": args.predictor}
-    named["weights"] = getattr(args, "weights_file", "")
+    named = {"data": args.data_root, "weights": getattr(args, "weights_file", "")}
+    named |= {kind: getattr(args, kind, "") for kind in ("vocab", "predictor")}
     for kind, path in named.items():
         if path and not expand_home(path).exists():
             option = "--data-root" if kind == "data" else f"--{kind}"

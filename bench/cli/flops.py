@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from bench.cli.arguments import add_file_arguments, add_profile_argument, collect_files
+from bench.cli.arguments import add_data_root_argument, add_profile_argument, collect_files
 from bench.errors import UserError
+from bench.files import expand_home
 from bench.spec import Spec
 
 HELP = "count the FLOPs of full training by the paper's convention and exactly, without training"
@@ -17,7 +18,7 @@ EXAMPLE = "freezebench flops --profile paper"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_profile_argument(parser)
-    add_file_arguments(parser)
+    add_data_root_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -25,6 +26,7 @@ def main(args: argparse.Namespace) -> int:
     from bench.models.anatomy import analyze_model
     from bench.models.texts.catalogue import find_text_model
     from bench.planning.estimates import count_full_flops
+    from bench.planning.run_inputs import check_files_used
     from bench.planning.sweep_files import load_profile
     from reports.document.table import (
         TERA,
@@ -36,12 +38,15 @@ def main(args: argparse.Namespace) -> int:
     )
     from reports.document.terminal import format_text
 
-    profile, root = load_profile(args.profile), collect_files(args).get("data", "")
+    profile, files = load_profile(args.profile), collect_files(args)
+    root = str(expand_home(files["data"]).resolve()) if files else ""
+    specs: list[Spec] = []
     rows: list[dict[str, Value]] = []
     for model, dataset in product(profile["models"], profile["datasets"]):
         spec = _make_full_spec(profile, model, dataset, root)
         if holds_texts(spec.data) != (find_text_model(spec.model) is not None):
             continue
+        specs.append(spec)
         facts = describe(spec.data, root)
         size = min(facts.length, spec.length) or spec.resolution  # texts: length of a typical batch
         layers, flops = analyze_model(
@@ -58,6 +63,7 @@ def main(args: argparse.Namespace) -> int:
                 "layers": len(layers),
             }
         )
+    check_files_used(files, specs)
     columns = (
         text_column("role", "role"),
         text_column("model", "model"),
@@ -75,7 +81,7 @@ def _make_full_spec(profile: Mapping[str, Any], model: str, dataset: str, root: 
     """Return the spec of full training with random weights for a model role and a data set role.
 
     The FLOPs do not depend on the weights.
-    root: the data root.
+    root: the data root, an absolute path.
     """
     values = {
         **profile["run"],

@@ -129,3 +129,12 @@ def test_the_command_names_a_profile_entry_without_a_model(
     error = capsys.readouterr().err
     assert error.startswith("error: profile own, m on d: run: model must be given")
     assert error.count("\n") == 1
+
+
+def test_the_command_refuses_a_data_root_that_it_does_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(PROFILE)
+    assert main(["flops", "--profile", str(file), "--data-root", str(tmp_path)]) == 2
+    assert "no run reads it" in capsys.readouterr().err
