@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import astuple
 
 from bench.cli.argument_types import parse_path
 from bench.cli.arguments import add_results_argument, require_results
@@ -73,9 +74,13 @@ def _mirror(args: argparse.Namespace) -> int:
     if args.out:
         raise UserError(f"{args.out}: --format wandb writes to no folder; leave the folder out")
     outcome = mirror_finished_runs(require_results(args))
-    if not outcome.sent + outcome.before + outcome.failed:
+    if not any(astuple(outcome)):
         raise _make_empty_error(args)
-    print(f"uploaded: {outcome.sent}; uploaded before: {outcome.before}; failed: {outcome.failed}")
+    busy = f"; in use by another process: {outcome.busy}" if outcome.busy else ""
+    print(
+        f"uploaded: {outcome.sent}; uploaded before: {outcome.before}; failed: {outcome.failed}"
+        f"{busy}"
+    )
     return int(outcome.failed > 0)
 
 
