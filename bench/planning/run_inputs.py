@@ -78,23 +78,29 @@ def resolve_inputs(spec: Spec, profile: str, files: Mapping[str, str] | None = N
     return spec.with_changes(options=options, contents=contents, paths=paths)
 
 
+def select_read_files(files: Mapping[str, str], specs: Iterable[Spec]) -> dict[str, str]:
+    """Return those of the files that the user gives which at least one run reads, by kind."""
+    specs = list(specs)
+    paths = {kind: str(expand_home(file).resolve()) for kind, file in files.items()}
+    read = {kind for kind, path in paths.items() if any(_reads(s, kind, path) for s in specs)}
+    return {kind: file for kind, file in files.items() if kind in read}
+
+
 def check_files_used(files: Mapping[str, str], specs: Iterable[Spec]) -> None:
     """Raise UserError if no run reads a data root, vocabulary or predictor that the user gives."""
-    specs = list(specs)
+    read = select_read_files(files, specs)
     for kind, option in OPTIONS.items():
-        if not files.get(kind):
-            continue
-        path = str(expand_home(files[kind]).resolve())
-        if not any(_reads(spec, kind, path) for spec in specs):
+        if kind in files and kind not in read:
             raise UserError(
                 f"{option} {files[kind]}: has no effect, because no run reads it; omit it"
             )
 
 
 def _reads(spec: Spec, kind: str, path: str) -> bool:
+    """Return whether a run reads a file; the kind of weights may have a role, as "weights:ROLE"."""
     if kind == "data" and not find_data_set(spec.data).reads_root:
         return False
-    return spec.paths.get(kind) == path
+    return spec.paths.get(kind.partition(":")[0]) == path
 
 
 def _check_other_runs(spec: Spec, strategy: Strategy, options: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from bench.errors import UserError
 from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
 from bench.planning.input_fields import check_changes, drop_idle_fields
-from bench.planning.run_inputs import resolve_inputs
+from bench.planning.run_inputs import resolve_inputs, select_read_files
 from bench.planning.sweep_command import build_command
 from bench.planning.sweep_files import apply_setting, check_pairs, load_profile, load_sweep_file
 from bench.planning.sweep_models import Method, SweepFile
@@ -117,7 +117,8 @@ def load_sweep(
     """
     stem, declared = load_sweep_file(name)
     sweep = expand_sweep(declared, profile_name, stem, controls, seeds, files, changes)
-    asked = build_command(name, profile_name, controls, seeds or 0, files or {}, changes or {})
+    read = select_read_files(files or {}, sweep.specs)  # the command refuses any other file
+    asked = build_command(name, profile_name, controls, seeds or 0, read, changes or {})
     return replace(sweep, name=Path(name).stem, asked=asked)
 
 
@@ -192,8 +193,7 @@ class _Builder:
         changes: Mapping[str, Any],
         shared: Mapping[str, Any],
     ) -> None:
-        self._profile, self._files, self._changes = profile, files, changes
-        self._shared = shared
+        self._profile, self._files, self._changes, self._shared = profile, files, changes, shared
         self.artifacts: list[Spec] = []
 
     def build_pair(

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import (
-    add_sweep_choice_arguments,
-    add_workers_argument,
-    check_data,
-    resolve_sweep,
-)
+from bench.cli.arguments import add_workers_argument
 from bench.cli.predictor.sources import make_launch
+from bench.cli.sweep_arguments import add_sweep_choice_arguments, check_data, resolve_sweep
 from bench.files import expand_home, make_folder, write_atomically
 
 HELP = "score a predictor on recorded runs of other data, such as that of the tables"

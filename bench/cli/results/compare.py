@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.cli.arguments import (
-    add_sweep_choice_arguments,
-    collect_fields,
-    require_results,
-    resolve_sweep,
-)
+from bench.cli.arguments import collect_fields, require_results
+from bench.cli.sweep_arguments import add_sweep_choice_arguments, check_sweep_files, load_sweeps
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.planning.sweep import Sweep
 
 HELP = "print two runs, cells or sweeps side by side"
 EXAMPLE = "freezebench compare 1df6de4d74ea 691d679cab4c"
@@ -55,8 +55,11 @@ def main(args: argparse.Namespace) -> int:
                 "--cells is for ids of runs; remove it, because sweeps are always compared by cell"
             )
         found, runs = [], results.runs
-        for name in names:
-            cells = _list_cells(name, args)
+        args.controls = True
+        loaded = [load_sweeps(args, [name]) for name in names]
+        check_sweep_files(args, loaded)
+        for name, sweep in zip(names, loaded, strict=True):
+            cells = _list_cells(sweep)
             found.append(
                 {roles: Side(name, runs[runs.run.isin(ids)], len(ids)) for roles, ids in cells}
             )
@@ -90,9 +93,8 @@ def _find_sweep_option(args: argparse.Namespace) -> str:
     return f"--{names[0].replace('_', '-')}" if names else ""
 
 
-def _list_cells(name: str, args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
+def _list_cells(sweep: Sweep) -> list[tuple[tuple[str, ...], list[str]]]:
     """Return for each cell of a sweep its (model, data set, method), and the ids of its runs."""
-    sweep = resolve_sweep(argparse.Namespace(**vars(args), sweep=[name], controls=True))
     cells: dict[tuple[str, ...], list[str]] = {}
     for entry in sweep.entries:
         roles = tuple(entry.roles.get(key, "") for key in ("model", "dataset", "method"))

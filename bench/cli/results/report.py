@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import (
-    add_out_argument,
-    add_sweep_arguments,
-    require_results,
-    resolve_sweep,
-)
+from bench.cli.arguments import add_out_argument, require_results
+from bench.cli.sweep_arguments import add_sweep_arguments, resolve_sweep
 
 HELP = "write the tables and figures of sweeps, from the results on disk"
 EXAMPLE = "freezebench report table2 --controls"

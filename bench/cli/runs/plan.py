@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import add_sweep_arguments, add_workers_argument, resolve_sweep
+from bench.cli.arguments import add_workers_argument
+from bench.cli.sweep_arguments import add_sweep_arguments, resolve_sweep
 from bench.machine.device_speed import A100, CORE, Speed, parse_speed
 
 if TYPE_CHECKING:

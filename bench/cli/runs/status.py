@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.argument_types import parse_seconds
-from bench.cli.arguments import add_sweep_arguments, resolve_sweep
 from bench.cli.runs.plan import format_roles
+from bench.cli.sweep_arguments import add_sweep_arguments, resolve_sweep
 
 if TYPE_CHECKING:
     from bench.launch.slurm.submissions import RunLocation

@@ -6,14 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import (
-    add_sweep_arguments,
-    add_workers_argument,
-    check_data,
-    resolve_sweep,
-)
+from bench.cli.arguments import add_workers_argument
 from bench.cli.runs.rendezvous import add_rendezvous_argument, meet_machines
 from bench.cli.slurm.submit import add_cluster_arguments
+from bench.cli.sweep_arguments import add_sweep_arguments, check_data, resolve_sweep
 from bench.errors import UserError
 
 if TYPE_CHECKING:

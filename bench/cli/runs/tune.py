@@ -6,15 +6,18 @@ import argparse
 
 from bench.cli.argument_types import parse_positive_int
 from bench.cli.arguments import (
-    CHANGEABLE,
     add_field_arguments,
     add_file_arguments,
     add_profile_argument,
     add_results_argument,
-    add_role_weights_argument,
     add_workers_argument,
-    check_data,
     collect_fields,
+)
+from bench.cli.sweep_arguments import (
+    CHANGEABLE,
+    add_role_weights_argument,
+    check_data,
+    check_sweep_files,
     collect_sweep_files,
 )
 from bench.errors import UserError
@@ -71,7 +74,6 @@ def main(args: argparse.Namespace) -> int:
     from bench.launch.launch import launch
     from bench.planning.missing_weights import select_executable_runs
     from bench.planning.plan import make_plan
-    from bench.planning.run_inputs import check_files_used
     from bench.planning.tuning import TuningGrid, make_tuning_sweep
     from bench.spec import FULL
     from reports.comparison.tuning_table import (
@@ -93,7 +95,7 @@ def main(args: argparse.Namespace) -> int:
         files=files,
         changes=collect_fields(args),
     )
-    check_files_used(files, sweep.specs)
+    check_sweep_files(args, [sweep])
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
     print(describe_plan(sweep, plan, args.results, args.workers), flush=True)

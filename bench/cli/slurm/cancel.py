@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import add_sweep_arguments, resolve_sweep
+from bench.cli.sweep_arguments import add_sweep_arguments, resolve_sweep
 from bench.errors import UserError
 
 HELP = "cancel the Slurm jobs of sweeps; running jobs write a checkpoint first"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import add_sweep_arguments, check_data, resolve_sweep
 from bench.cli.slurm.submit import add_cluster_arguments
+from bench.cli.sweep_arguments import add_sweep_arguments, check_data, resolve_sweep
 from bench.errors import UserError
 
 HELP = "submit failed runs of sweeps to Slurm again, with the runs that they blocked"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from bench.cli.argument_types import parse_seconds
-from bench.cli.arguments import add_sweep_arguments, require_results, resolve_sweep
+from bench.cli.arguments import require_results
+from bench.cli.sweep_arguments import add_sweep_arguments, resolve_sweep
 from bench.errors import UserError
 
 HELP = "time finished runs again, alternating their steps with steps of full training"

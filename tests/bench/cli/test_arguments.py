@@ -22,6 +22,7 @@ from bench.cli.main import main
         ("perf --resolution x", "argument --resolution: x is not valid; give a whole number of"),
         ("logs 3f --lines 0", "argument --lines: 0 is not valid; give a whole number of"),
         ("predictor info --window 0", "--window 0 is not valid; give a whole number from 2"),
+        ("tune vgg11 cifar10 --weights vg11=README.md", "--weights: role 'vg11' is unknown"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_one_line(command, message, capsys, monkeypatch):

@@ -9,6 +9,7 @@ from bench.models.catalogue import build
 from bench.planning.plan import make_plan
 from bench.planning.sweep import Sweep, join_sweeps, load_sweep
 from bench.planning.sweep_files import list_profiles, list_tables, load_profile
+from strategies.smartfrz.predictor_file import FOLDER
 
 
 def test_table_2_has_every_cell_and_controls_only_add_cells(tmp_path: Path) -> None:
@@ -34,6 +35,14 @@ def test_matched_runs_list_all_seeds_of_the_cell_they_are_matched_to() -> None:
         matched = method in ("linear", "prefix", "at_once", "random", "shortened")
         expected = cells[model, dataset, "smartfrz"] if matched else set()
         assert set(entry.spec.match) == expected
+
+
+def test_the_command_of_a_sweep_names_only_the_files_that_its_runs_read() -> None:
+    """A page of several sweeps names the command of each, and a command refuses other files."""
+    predictor = str(FOLDER / "laptop-w30-n2048.safetensors")
+    for name, given in (("table1", False), ("table2", True)):
+        asked = load_sweep(name, "laptop", files={"predictor": predictor}).asked
+        assert ("--predictor" in asked) == given
 
 
 def test_all_strategies_train_with_the_same_hyperparameters() -> None:

@@ -16,6 +16,7 @@ from bench.files import read_json
 from bench.planning.sweep import load_sweep
 from bench.results.evaluation_file import SampleOutcomes, write_evaluation
 from bench.revisions import RESULTS_VERSION
+from strategies.smartfrz.predictor_file import FOLDER
 from tests.support.paths import ROOT, TESTS
 from tests.support.synthetic_results import make_result
 
@@ -266,6 +267,18 @@ def test_options_choose_the_runs_of_both_sweeps(capsys: pytest.CaptureFixture[st
     assert "0 of 2" in find_line(compare(capsys, *sweeps, "--seeds", "2"), "autofreeze")
     message = compare(capsys, *sweeps, "--epochs", "two", status=2)
     assert "epochs" in message
+
+
+def test_a_file_that_one_of_the_sweeps_reads_is_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Table 1 has only full training; table 2 has SmartFRZ, which reads a predictor."""
+    predictor = tmp_path / "own.safetensors"
+    shutil.copy(FOLDER / "laptop-w30-n1024.safetensors", predictor)
+    options = ("--results", str(VERSION3), "--predictor", str(predictor))
+    compare(capsys, "table1", "table2", *options)
+    message = compare(capsys, "table1", "table1", *options, status=2)
+    assert "no run reads it" in message
 
 
 def test_scores_of_sweeps_by_different_metrics_are_not_subtracted(
