@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.files import explain_errors, make_folder, write_atomically
+from bench.errors import UserError
+from bench.files import explain_errors, hold_lock, make_folder, write_atomically
 from bench.machine.environment import describe_machine
 from bench.perf.harness import PerfSettings
 from bench.perf.interleaved_timing import name_clock
@@ -31,20 +33,37 @@ def format_measurement(one: Measurement) -> str:
     return f"  {where:48} {one.quantity:28} {one.median:9.4g}  {spread:26} {limit}".rstrip()
 
 
-def prepare_folder(results: Path) -> Path:
-    """Create the folder `perf` of a results folder, and return it.
+@contextmanager
+def hold_folder(results: Path) -> Iterator[Path]:
+    """Create the folder `perf` of a results folder, and yield it.
 
-    If it holds the files of an earlier measurement, that folder is renamed first, to `perf-` and
-    the time (UTC) at which these files were written. Raises UserError if that is not possible.
+    Raises UserError if the folder cannot be created, or if another process measures into it.
     """
     folder = results / "perf"
-    earlier = folder / "perf.csv"
-    if earlier.exists():
-        written = datetime.fromtimestamp(earlier.stat().st_mtime, UTC)
-        with explain_errors(folder):
-            folder.rename(results / f"perf-{written:%Y%m%d-%H%M%S}")
     make_folder(folder)
-    return folder
+    with hold_lock(results / "perf.lock", seconds=0) as ours:
+        if not ours:
+            raise UserError(
+                f"another freezebench perf writes {folder}; wait until it ends, because two "
+                "measurements at the same time change each other's times"
+            )
+        yield folder
+
+
+def move_earlier_files(folder: Path) -> None:
+    """Rename a folder that holds the files of an earlier measurement, and create an empty one.
+
+    The new name is `perf-` and the time (UTC) at which these files were written.
+    """
+    earlier = folder / "perf.csv"
+    if not earlier.exists():
+        return
+    written = datetime.fromtimestamp(earlier.stat().st_mtime, UTC)
+    name = f"{folder.name}-{written:%Y%m%d-%H%M%S}"
+    names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    with explain_errors(folder):
+        folder.rename(next(path for path in map(folder.with_name, names) if not path.exists()))
+    make_folder(folder)
 
 
 def write_measurements(

@@ -86,16 +86,21 @@ def main(args: argparse.Namespace) -> int:
 
     from bench.perf.harness import CASES, PerfSettings
     from bench.perf.measurement import Measurement
-    from bench.perf.report import format_measurement, prepare_folder, write_measurements
+    from bench.perf.report import (
+        format_measurement,
+        hold_folder,
+        move_earlier_files,
+        write_measurements,
+    )
 
     chosen = _parse_names(args.only, "--only: section", [*SECTIONS, *ON_REQUEST]) or SECTIONS
     models = _parse_names(args.models, "--models: model", SUBJECTS) or SUBJECTS
+    cases = _parse_names(args.cases, "--cases: freeze state", CASES)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda is not available here; use --device cpu")
-    folder = prepare_folder(args.results)
     values: list[Measurement] = []
-    with tempfile.TemporaryDirectory() as place:
+    with hold_folder(args.results) as folder, tempfile.TemporaryDirectory() as place:
         settings = PerfSettings(
             device,
             args.threads,
@@ -104,7 +109,7 @@ def main(args: argparse.Namespace) -> int:
             args.seconds,
             Path(place),
             models,
-            _parse_names(args.cases, "--cases: freeze state", CASES),
+            cases,
             args.precision,
             args.channels_last,
         )
@@ -112,6 +117,8 @@ def main(args: argparse.Namespace) -> int:
             print(f"{name}:", flush=True)
             for one in importlib.import_module(f"bench.perf.sections.{name}").measure(settings):
                 print(format_measurement(one), flush=True)
+                if not values:
+                    move_earlier_files(folder)
                 values.append(one)
                 # Write after each value, so that Ctrl-C keeps those measured so far.
                 written = write_measurements(values, settings, folder)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import time
 from collections import Counter
 from functools import partial
@@ -32,7 +33,7 @@ from bench.perf.interleaved_timing import (
 )
 from bench.perf.measurement import make_measurement
 from bench.perf.reference_loop import ReferenceLoop
-from bench.perf.report import prepare_folder, write_measurements
+from bench.perf.report import hold_folder, move_earlier_files, write_measurements
 from bench.perf.sections.realised import compare_savings
 from bench.perf.subjects import SMALLEST
 
@@ -224,15 +225,35 @@ def test_the_command_writes_measurements_and_environment(
     assert "no measurement of compiled uses vgg11; leave out --models" in capsys.readouterr().err
 
 
-def test_a_new_measurement_keeps_the_files_of_the_earlier_one(tmp_path: Path) -> None:
-    folder = prepare_folder(tmp_path)
-    write_measurements([], settings(tmp_path), folder)
-    before = (folder / "perf.csv").read_bytes()
-    assert prepare_folder(tmp_path) == folder
-    assert not list(folder.iterdir())
-    (kept,) = tmp_path.glob("perf-*-*")
-    assert (kept / "perf.csv").read_bytes() == before
-    assert (kept / "environment.json").exists()
+def test_a_new_measurement_keeps_the_files_of_all_earlier_ones(tmp_path: Path) -> None:
+    """Also of two measurements that ended within one second."""
+    contents = []
+    for seconds in (1.0, 2.0, 3.0):
+        with hold_folder(tmp_path) as folder:
+            move_earlier_files(folder)
+            assert not list(folder.iterdir())
+            write_measurements([], settings(tmp_path, seconds), folder)
+            os.utime(folder / "perf.csv", (1e9, 1e9))
+        contents.append((folder / "environment.json").read_bytes())
+    kept = sorted(tmp_path.glob("perf-*"))
+    assert [path.name for path in kept] == ["perf-20010909-014640", "perf-20010909-014640-2"]
+    folders = [*kept, folder]
+    assert [(path / "environment.json").read_bytes() for path in folders] == contents
+
+
+def test_a_refused_measurement_keeps_the_earlier_files_in_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hold_folder(tmp_path) as folder:
+        write_measurements([], settings(tmp_path), folder)
+        assert main(["perf", "--only", "startup", "--results", str(tmp_path)]) == 2
+    assert "another freezebench perf writes" in capsys.readouterr().err
+    assert main(["perf", "--cases", "prefix 5%", "--results", str(tmp_path)]) == 2
+    assert "freeze state 'prefix 5%' is unknown" in capsys.readouterr().err
+    nothing = ["perf", "--only", "compiled", "--models", "vgg11", "--results", str(tmp_path)]
+    assert main(nothing) == 2
+    assert (folder / "perf.csv").exists()
+    assert not list(tmp_path.glob("perf-*"))
 
 
 def test_a_folder_that_cannot_be_made_is_reported_before_the_first_measurement(
