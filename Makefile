@@ -11,7 +11,7 @@ READY := $(VENV)/ready
 RUN := $(VENV)/bin/freezebench
 
 # make table2 PROFILE=paper DATA_ROOT=~/data ARGS='--weights resnet50=FILE'
-SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no off false none No Off False None,$(CONTROLS)),--controls) \
+SWEEP_ARGS = --profile "$(PROFILE)" $(if $(filter-out 0 no off false none No Off False None,$(CONTROLS)),--controls) \
 	$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(ARGS)
 MADE_BY = --launcher $(LAUNCHER)
 # The sweeps of `plan` and `page`: SWEEP if the user sets it, otherwise all tables and figures.
@@ -58,7 +58,7 @@ plan: $(READY)
 	$(RUN) plan $(CHOSEN) $(SWEEP_ARGS)
 
 flops: $(READY)
-	$(RUN) flops --profile $(PROFILE) $(ARGS)
+	$(RUN) flops --profile "$(PROFILE)" $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(ARGS)
 
 list: $(READY)
 	$(RUN) list $(ARGS)
@@ -69,7 +69,8 @@ perf: $(READY)
 
 # Train the shipped predictors of smartfrz; with ARGS=--all also those of Tables 4 and 5.
 predictor: $(READY)
-	$(RUN) predictor train --shipped --profile $(PROFILE) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(ARGS)
+	$(RUN) predictor train --shipped --profile "$(PROFILE)" \
+		$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(ARGS)
 
 # Train the pretrained weights of the laptop profile again.
 backbones: $(READY)
@@ -120,8 +121,8 @@ cuda:
 DATA ?=
 WEIGHTS ?=
 cuda-bundle: $(READY)
-	$(VENV)/bin/python -m tests.cuda.bundle $(BUNDLE) $(if $(DATA),--data $(DATA)) \
-		$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(WEIGHTS),--weights $(WEIGHTS))
+	$(VENV)/bin/python -m tests.cuda.bundle $(BUNDLE) $(if $(DATA),--data "$(DATA)") \
+		$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

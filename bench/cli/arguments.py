@@ -48,17 +48,22 @@ def add_data_root_argument(parser: argparse._ActionsContainer) -> None:
 def add_file_arguments(parser: argparse._ActionsContainer) -> None:
     """Add --data-root, --vocab and --predictor."""
     add_data_root_argument(parser)
-    parser.add_argument(
-        "--vocab",
-        default="",
-        metavar="FILE",
-        help="vocab.txt of BERT's tokenizer (default: the file next to BERT's weights)",
-    )
+    add_vocab_argument(parser)
     parser.add_argument(
         "--predictor",
         default="",
         metavar="FILE",
         help="SmartFRZ predictor, a safetensors file (default: the profile's own predictor)",
+    )
+
+
+def add_vocab_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --vocab."""
+    parser.add_argument(
+        "--vocab",
+        default="",
+        metavar="FILE",
+        help="vocab.txt of BERT's tokenizer (default: the file next to BERT's weights)",
     )
 
 

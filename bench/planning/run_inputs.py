@@ -138,20 +138,13 @@ def _hash_weights(path: Path) -> str:
 def _hash_text_model(spec: Spec, paths: dict[str, str]) -> dict[str, str]:
     """Return the hashes of the vocabulary and configuration of a text model, by role.
 
-    Raises UserError if a vocabulary is given for a model with a tokenizer of its own.
+    The path of a vocabulary is removed if the model does not read it.
     """
     text_model = find_text_model(spec.model)
-    if isinstance(text_model, HubModel):
-        if "vocab" in paths:
-            raise UserError(
-                f"{spec.label}: a vocabulary is given, but {spec.model} has its own tokenizer; "
-                "remove --vocab"
-            )
-        return text_model.identify_files()
-    if text_model:
+    if text_model and not isinstance(text_model, HubModel):
         return {"vocab": _hash_vocabulary(text_model, paths)}
     paths.pop("vocab", None)
-    return {}
+    return text_model.identify_files() if isinstance(text_model, HubModel) else {}
 
 
 def _hash_vocabulary(model: TextModel, paths: dict[str, str]) -> str:

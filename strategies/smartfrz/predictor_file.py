@@ -23,13 +23,23 @@ DEFAULT_FEATURES = "upstream+progress"
 SHIPPED_FEATURES = {"default": DEFAULT_FEATURES, "published": "raw"}
 FOLDER = Path(__file__).parent / "predictors"
 FORMAT = "freezebench-predictor-2"
+REQUIRED = (
+    "features",
+    "window",
+    "tailored",
+    "snapshots_per_epoch",
+    "threshold",
+    "data",
+    "rule",
+    "label_warmup",
+)
 
 
 @dataclass(frozen=True)
 class Trained:
     """Trained predictor with its provenance.
 
-    The provenance holds at least features, window, tailored, snapshots_per_epoch and these values:
+    The provenance holds at least the values of REQUIRED. Some of them are:
 
     threshold: lowest P(freeze) at which a layer freezes.
     data: names of all data sets on which the predictor was trained.
@@ -121,6 +131,8 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
         provenance = None
     if not isinstance(provenance, dict) or provenance.pop("format", "") != FORMAT:
         raise UserError(f"predictor {path} is not a predictor file; {advice}")
+    if missing := [key for key in REQUIRED if key not in provenance]:
+        raise UserError(f"predictor {path}: the provenance lacks {', '.join(missing)}; {advice}")
     features, tailored = provenance["features"], provenance["tailored"]
     if features not in FEATURES:
         raise UserError(

@@ -119,7 +119,7 @@ def main() -> int:
         "--data", default="", help="image data set, for example cifar10 or folder:PATH"
     )
     parser.add_argument("--data-root", type=expand_home, help="folder that contains the data set")
-    parser.add_argument("--weights", type=Path, help="weights of MobileNetV2, a safetensors file")
+    parser.add_argument("--weights", type=expand_home, help="safetensors file of MobileNetV2")
     args = parser.parse_args()
     try:
         fetch_wheels(args.folder / "wheels")

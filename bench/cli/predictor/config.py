@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bench.cli.arguments import collect_files
 from bench.errors import UserError
 from bench.options import Choice, Integer, Option, Real, check_options, make_unknown_error
 
@@ -123,7 +124,7 @@ def parse_config(args: argparse.Namespace) -> PredictorConfig:
         profile=args.profile,
         features=features,
         tailored=tailored,
-        files=collect_data_root(args),
+        files=collect_files(args),
         training=replace(base.training, window=window, **_select(given, TRAINING)),
         rule=replace(base.rule, **_select(given, LABELS)),
         **_select(given, SETTINGS),
@@ -147,8 +148,3 @@ def _select(given: dict[str, Any], options: dict[str, Option]) -> dict[str, Any]
         for name, value in given.items()
         if name in options
     }
-
-
-def collect_data_root(args: argparse.Namespace) -> dict[str, str]:
-    """Return the folder of the data sets as the files of a sweep, if the user named one."""
-    return {"data": args.data_root} if args.data_root else {}

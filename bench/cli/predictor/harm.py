@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.predictor.config import collect_data_root
+from bench.cli.arguments import collect_files
 from bench.cli.predictor.sources import add_source_arguments, make_launch
 
 HELP = "rank labelling rules by how well they predict what freezing does to accuracy"
@@ -27,8 +27,10 @@ def main(args: argparse.Namespace) -> int:
     )
     from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 
-    sources = load_source_sweep(args.profile, collect_data_root(args))
-    sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
+    files = collect_files(args)
+    sources = load_source_sweep(args.profile, files)
+    changes = {"evaluate_on": "validation"}
+    sweep = load_sweep("harm", args.profile, files=files, changes=changes)
     refuse_targets(sweep)
     recorded = select_recorded(sweep, sources)
     needed = list_needed(recorded.values(), sources)

@@ -14,7 +14,7 @@ from bench.cli.arguments import (
     add_results_argument,
     add_workers_argument,
 )
-from bench.cli.predictor.config import collect_data_root, parse_config
+from bench.cli.predictor.config import parse_config
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -46,6 +46,6 @@ def collect_recordings(args: argparse.Namespace) -> list[Recording]:
     )
 
     config = parse_config(args)
-    sweep = load_source_sweep(args.profile, collect_data_root(args))
+    sweep = load_source_sweep(args.profile, config.files)
     refuse_long_rule(sweep, config.rule)
     return load_recordings(sweep, args.results, make_launch(args), config.tailored)

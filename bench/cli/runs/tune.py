@@ -6,10 +6,11 @@ import argparse
 
 from bench.cli.argument_types import parse_positive_int
 from bench.cli.arguments import (
+    add_data_root_argument,
     add_field_arguments,
-    add_file_arguments,
     add_profile_argument,
     add_results_argument,
+    add_vocab_argument,
     add_workers_argument,
     collect_fields,
 )
@@ -59,7 +60,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     files = parser.add_argument_group("files")
     add_results_argument(files)
-    add_file_arguments(files)
+    add_data_root_argument(files)
+    add_vocab_argument(files)
     add_role_weights_argument(files)
     add_workers_argument(parser.add_argument_group("execution"))
     changes = parser.add_argument_group(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.models.shipped_backbones import read_provenance
+from bench.planning.run_inputs import check_files_used
 from bench.planning.sweep import Sweep, load_sweep
 from bench.planning.sweep_files import load_profile
 from bench.results.run_folder import RunFolder
@@ -30,7 +31,7 @@ def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> S
     """Return the sweep of a profile's recorded runs.
 
     files: as for `load_sweep`. Raises UserError if the profile declares no sweep of recorded runs,
-    or if one of its runs uses data that is not a source task.
+    if one of its runs uses data that is not a source task, or if no run reads one of the files.
     """
     declared = load_profile(profile).get("predictor", {})
     if not declared.keys() >= {"sweep", "sources"}:
@@ -39,6 +40,7 @@ def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> S
             "sweeps/profiles/laptop.toml has an example"
         )
     sweep = load_sweep(declared["sweep"], profile, files=files)
+    check_files_used(files or {}, sweep.specs)
     refuse_targets(sweep)
     return sweep
 

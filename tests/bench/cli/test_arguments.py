@@ -51,3 +51,10 @@ def test_a_file_that_no_run_reads_is_refused(command, option, tmp_path, capsys):
     assert main([*command.split(), option, str(tmp_path)]) == 2
     line = f"error: {option} {tmp_path}: has no effect, because no run reads it; omit it"
     assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predictor train", "predictor evaluate", "predictor harm"])
+def test_a_data_root_without_effect_is_refused_before_the_source_runs(command, tmp_path, capsys):
+    for folder, fault in ((tmp_path, "has no effect"), (tmp_path / "no", "there is no such")):
+        assert main([*command.split(), "--data-root", str(folder)]) == 2
+        assert f"--data-root {folder}: {fault}" in capsys.readouterr().err

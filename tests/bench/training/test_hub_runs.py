@@ -8,7 +8,7 @@ import torch
 from bench.errors import UserError
 from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
-from bench.planning.run_inputs import resolve_inputs
+from bench.planning.run_inputs import check_files_used, resolve_inputs
 from bench.spec import Spec
 from bench.training.components import make_initial_model
 from tests.support.device import DEVICE
@@ -124,6 +124,21 @@ def test_a_weights_file_of_a_bare_model_fits(tmp_path: Path, table: Path) -> Non
     own = model.state_dict()
     assert all(torch.equal(own[k], source[k]) for k in source if k != "score.weight")
     assert not torch.equal(own["score.weight"], source["score.weight"])
+
+
+def test_a_vocabulary_of_another_model_in_the_same_sweep_has_no_effect(
+    tmp_path: Path, table: Path
+) -> None:
+    """A hub model has its own tokenizer. A run that reads no vocabulary alone refuses it."""
+    folder = make_hub_folder(tmp_path / "gpt2", "gpt2")
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("[UNK]\n")
+    values = {"model": f"hf:{folder}", "data": f"texts:{table}", "length": 8}
+    files = {"vocab": str(vocabulary)}
+    without, given = (resolve_inputs(Spec.from_dict(values), "laptop", f) for f in ({}, files))
+    assert given == without
+    with pytest.raises(UserError, match=r"--vocab .*: has no effect, because no run reads it"):
+        check_files_used(files, [given])
 
 
 def test_the_id_depends_on_the_files_and_not_on_their_place(tmp_path: Path, table: Path) -> None:

@@ -15,7 +15,12 @@ from bench.errors import UserError
 from strategies.smartfrz.features import FEATURES, SchedulePosition
 from strategies.smartfrz.history import SnapshotRing
 from strategies.smartfrz.predictor import Predictor, count_prediction_flops
-from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
+from strategies.smartfrz.predictor_file import (
+    REQUIRED,
+    Trained,
+    load_predictor,
+    save_predictor,
+)
 from strategies.smartfrz.tailoring import Tailor, draw_indices
 
 CPU = torch.device("cpu")
@@ -165,7 +170,11 @@ def test_travel_and_upstream_equal_manual_calculation() -> None:
 
 def make_trained(features: str = "travel", tailored: int = 16) -> Trained:
     torch.manual_seed(1)
-    facts = {"features": features, "tailored": tailored, "threshold": 0.5}
+    facts = {
+        **dict.fromkeys(REQUIRED, 1),  # no other value is read here
+        "features": features,
+        "tailored": tailored,
+    }
     return Trained(Predictor(FEATURES[features].width(tailored)), facts)
 
 
@@ -205,8 +214,14 @@ def test_bad_predictor_files_give_a_one_line_error(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="is not a predictor file"):
             load_predictor(foreign[-1], CPU)
     save_file({"weight": torch.zeros(2)}, other)
-    save_predictor(misfit, Trained(make_trained().network, {"features": "raw", "tailored": 4}))
-    for path in (damaged, other, misfit, *foreign, tmp_path / "missing.safetensors"):
+    facts = dict(make_trained().provenance)
+    save_predictor(misfit, Trained(make_trained().network, {**facts, "features": "raw"}))
+    lacking = tmp_path / "lacking.safetensors"
+    del facts["features"], facts["rule"]
+    save_predictor(lacking, Trained(make_trained().network, facts))
+    with pytest.raises(UserError, match="the provenance lacks features, rule"):
+        load_predictor(lacking, CPU)
+    for path in (damaged, other, misfit, lacking, *foreign, tmp_path / "missing.safetensors"):
         with pytest.raises(UserError, match=path.name) as error:
             load_predictor(path, CPU)
         assert "\n" not in str(error.value)

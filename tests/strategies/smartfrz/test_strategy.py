@@ -38,8 +38,9 @@ def write_predictor(tmp_path: Path, seed: int = 0, **facts: Any) -> Path:
     torch.manual_seed(seed)
     network = Predictor(FEATURES[str(OPTIONS["features"])].width(16))
     path = tmp_path / "predictor.safetensors"
-    known = {k: v for k, v in OPTIONS.items() if k not in ("stages_per_epoch",)}
-    save_predictor(path, Trained(network, {**known, **facts}))
+    known = {k: v for k, v in OPTIONS.items() if k != "stages_per_epoch"}
+    others = {"data": [], "rule": {}, "label_warmup": 0.1}
+    save_predictor(path, Trained(network, {**known, **others, **facts}))
     return path
 
 
