@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,19 @@ def test_the_page_of_a_sweep_reports_diverged_runs(
 def test_make_passes_launcher_profile_and_arguments_to_the_command(target: str) -> None:
     command = ["make", "-n", target, "LAUNCHER=slurm", "PROFILE=paper", "ARGS=--cluster gpu.toml"]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert "--launcher slurm --profile paper --cluster gpu.toml" in " ".join(output.split())
+    words = " ".join(shlex.split(output))
+    assert "--launcher slurm --profile paper --cluster gpu.toml" in words
+
+
+def test_make_passes_values_with_spaces_as_one_argument() -> None:
+    """Of every target of the Makefile that runs a command of freezebench."""
+    values = ["PROFILE=my profiles/own.toml", "DATA_ROOT=/my data"]
+    for target in ("table2", "page", "plan", "flops", "predictor"):
+        command = ["make", "-n", target, *values]
+        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        words = shlex.split(output.stdout)
+        assert words[words.index("--profile") + 1] == "my profiles/own.toml"
+        assert words[words.index("--data-root") + 1] == "/my data"
 
 
 def test_reports_describe_how_smartfrz_departs_from_the_paper(tmp_path: Path) -> None:
